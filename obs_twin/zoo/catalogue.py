@@ -23,12 +23,13 @@ class ModelError(RuntimeError):
 
 @dataclass(frozen=True)
 class PackageSource:
-    """A package on a public registry that carries the model's exact bytes as one of its files."""
+    """A package on a public registry that carries the exact bytes of the model."""
 
     index: str
     package: str
     version: str
-    member: str
+    member: str | None
+    """The file inside the package; None when the model is the package file itself."""
     bytes: int
     """Size of the package itself, for the progress display and the check for free space."""
     platform: str | None
@@ -99,7 +100,7 @@ def _package(source: Mapping[str, Any]) -> PackageSource:
         index=str(source["index"]),
         package=str(source["package"]),
         version=str(source["version"]),
-        member=str(source["member"]),
+        member=source.get("member"),
         bytes=int(source["bytes"]),
         platform=source.get("platform"),
         python=source.get("python"),

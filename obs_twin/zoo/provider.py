@@ -61,9 +61,7 @@ class OnnxModel:
         try:
             result: list[Array] = self._session.run(None if outputs is None else list(outputs), dict(feeds))
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise ModelError(
-                f"The model {self._path.name} failed while running: {_first_line(error)}"
-            ) from error
+            raise ModelError(f"The model {self._path.name} failed while running: {_first_line(error)}") from error
         self._ran = True
         return result
 
