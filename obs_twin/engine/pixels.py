@@ -228,6 +228,8 @@ class Codec:
         """`rect` in the rows as they are stored, clipped, and widened to even columns and rows."""
         x0, y0, x1, y1 = (int(edge) for edge in rect or (0, 0, self.width, self.height))
         x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, self.width), min(y1, self.height)
+        if x1 <= x0 or y1 <= y0:
+            return 0, 0, 0, 0
         if self.flip:
             y0, y1 = self.height - y1, self.height - y0
         return x0 & ~1, y0 & ~1, min((x1 + 1) & ~1, self.width), min((y1 + 1) & ~1, self.height)
