@@ -1,0 +1,131 @@
+"""Installs missing software with apt-get: adds only, never upgrades or removes what the user has chosen."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from installer.commands import Output, run_shown
+from installer.errors import SetupError
+from installer.platforms import Account, Need
+from installer.progress import Step
+
+__all__ = ["OLDEST_OBS", "install"]
+
+OLDEST_OBS = 28
+"""The first OBS that brings obs-websocket along; the demo and the tests steer OBS through it."""
+LOCK_WAIT_S = 180
+APT = ("apt-get", "-y", "-q", "-o", f"DPkg::Lock::Timeout={LOCK_WAIT_S}", "-o", "Dpkg::Use-Pty=0")
+INSTALL = (*APT, "-o", "APT::Status-Fd=1", "install", "--no-install-recommends", "--no-upgrade", "--no-remove")
+STATUS_LINE = re.compile(r"^(dlstatus|pmstatus):[^:]*:([0-9.]+):(.*)$")
+
+
+def install(needs: Sequence[Need], step: Step, account: Account) -> None:
+    """Install the packages of `needs`.
+
+    Args:
+        needs: what is missing.
+        step: the step being shown.
+        account: the environment that apt-get gets.
+
+    Raises:
+        SetupError: no apt-get, no rights, or apt-get failed; with what to do.
+    """
+    packages = [package for need in needs for package in need.packages]
+    by_hand = f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
+    if not shutil.which("apt-get"):
+        raise SetupError(
+            "This machine lacks " + ", ".join(need.what for need in needs) + ", and it has no apt-get, so this "
+            "script cannot install them. Install them with your distribution's package tool (Debian calls them "
+            + ", ".join(packages)
+            + "), then run this again."
+        )
+    as_root = _as_root(by_hand)
+    step.show("asking for the list of packages")
+    # Whether the lists could be renewed is decided by what the installation then finds.
+    listed = _run((*as_root, *APT, "update"), step, account)
+    if "obs-studio" in packages:
+        _require_recent_obs()
+    output = _run((*as_root, *INSTALL, *packages), step, account)
+    if output.status != 0:
+        raise SetupError(_explain(output, listed, by_hand))
+
+
+def _as_root(by_hand: str) -> tuple[str, ...]:
+    quiet = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
+    if os.geteuid() == 0:
+        return quiet
+    if not shutil.which("sudo"):
+        raise SetupError(
+            "Installing software needs root, and this machine has no sudo. Ask whoever looks after it to run:\n"
+            f"    {by_hand}\nthen run this again."
+        )
+    prompt = ["sudo", "-v"] if sys.stdin.isatty() else ["sudo", "-n", "-v"]
+    if subprocess.run(prompt, check=False).returncode != 0:
+        raise SetupError(
+            "Installing software needs root, and sudo did not allow it. Run this in a terminal, where sudo can ask "
+            f"for your password, or ask whoever looks after this machine to run:\n    {by_hand}\nthen run this again."
+        )
+    return ("sudo", "-n", *quiet)
+
+
+def _run(command: Sequence[str], step: Step, account: Account) -> Output:
+    # apt-get is root's: it must not be started as the person who called sudo.
+    return run_shown(command, step, _show_line, Account(account.env))
+
+
+def _show_line(line: str, step: Step) -> None:
+    status = STATUS_LINE.match(line)
+    if status:
+        # Downloading is shown as the first half, unpacking and setting up as the second.
+        fraction = float(status[2]) / 200 + (0.5 if status[1] == "pmstatus" else 0.0)
+        step.show(status[3], fraction)
+
+
+def _require_recent_obs() -> None:
+    """Refuse to install an OBS that is too old to be of use."""
+    shown = subprocess.run(
+        ["apt-cache", "--no-all-versions", "show", "obs-studio"], capture_output=True, text=True, check=False
+    ).stdout
+    version = re.search(r"^Version: (?:\d+:)?(\d+)\.", shown, re.MULTILINE)
+    if version and int(version[1]) < OLDEST_OBS:
+        raise SetupError(
+            f"This system offers OBS {version[1]}; OBS Twin needs OBS {OLDEST_OBS} or newer. On Ubuntu, add the OBS "
+            "project's own packages and run this again:\n"
+            "    sudo apt-get install software-properties-common\n"
+            "    sudo add-apt-repository ppa:obsproject/obs-studio"
+        )
+
+
+def _explain(output: Output, listed: Output, by_hand: str) -> str:
+    if output.says("Could not get lock", "is held by process", "Unable to acquire the dpkg frontend lock"):
+        return (
+            "Another program is installing software at this moment (an update in the background, as a rule), and it "
+            f"did not finish within {LOCK_WAIT_S} s. Wait for it to end and run this again."
+        )
+    if output.says("dpkg was interrupted"):
+        return "An earlier installation was interrupted. Run:  sudo dpkg --configure -a   and then this again."
+    if output.says("No space left on device", "You don't have enough free space"):
+        return "The disk is full. OBS and its parts need about 1.5 GB. Make room and run this again."
+    if output.says("remove is disabled"):
+        return (
+            "The missing software does not go together with something that is installed here, and apt-get would "
+            f"have to remove that; this script removes nothing. See what it is with:\n    {by_hand} --simulate"
+        )
+    if output.says("Unable to locate package", "has no installation candidate"):
+        if listed.status != 0:
+            return (
+                "The lists of packages could not be fetched, so the missing software was not found. Check the "
+                f"network, then run this again. apt-get said:\n{listed.tail()}"
+            )
+        return (
+            "This system's lists of packages do not have all that is needed. On Ubuntu, switch on 'universe' and run "
+            f"this again:\n    sudo add-apt-repository universe\napt-get said:\n{output.tail(6)}"
+        )
+    if output.says("Temporary failure resolving", "Could not resolve", "Could not connect", "Failed to fetch"):
+        return f"Packages could not be fetched. Check the network, then run this again. apt-get said:\n{output.tail()}"
+    return f"apt-get could not install the missing software. Try:\n    {by_hand}\nIt said:\n{output.tail()}"
