@@ -1,0 +1,133 @@
+"""BlazeFace, short range: where the faces are.
+
+Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs" (2019). The network is MediaPipe's
+`face_detection_short_range.tflite`; its 896 anchors and their decoding are rebuilt here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from obs_twin.face.litert import Network
+
+INPUT_PX = 128
+# Grid side and anchors per cell: strides 8 and, three layers merged, 16.
+_GRIDS = ((16, 2), (8, 6))
+_SCORE_CLIP = 80.0
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One detected face, in pixels of the picture.
+
+    Attributes:
+        score: 0..1.
+        box: `(x0, y0, x1, y1)` float pixels, from brows to chin.
+        keypoints: `(6, 2) float32`: right eye, left eye, nose tip, mouth, right ear, left ear.
+    """
+
+    score: float
+    box: tuple[float, float, float, float]
+    keypoints: npt.NDArray[np.float32]
+
+    @property
+    def area(self) -> float:
+        x0, y0, x1, y1 = self.box
+        return max(x1 - x0, 0.0) * max(y1 - y0, 0.0)
+
+
+def anchor_centres() -> npt.NDArray[np.float32]:
+    """`(896, 2) float32`: the anchors' centres as fractions of the input."""
+    centres = []
+    for side, per_cell in _GRIDS:
+        line = (np.arange(side, dtype=np.float32) + 0.5) / side
+        grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+        centres.append(np.repeat(grid, per_cell, axis=0))
+    return np.concatenate(centres)
+
+
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two `(x0, y0, x1, y1)` boxes."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+class FaceDetector:
+    """Finds faces that fill at least about a tenth of the region looked at."""
+
+    def __init__(self, model_path: Path, *, min_score: float = 0.5) -> None:
+        self._network = Network(model_path, (1, INPUT_PX, INPUT_PX, 3))
+        self._anchors = anchor_centres()
+        self._min_logit = float(np.log(min_score / (1 - min_score)))
+
+    def detect(self, bgr: npt.NDArray[np.uint8], region: Sequence[float] | None = None) -> list[Detection]:
+        """The faces in `bgr` `(H, W, 3) uint8`, or in its `region` `(x0, y0, x1, y1)`, best score first."""
+        height, width = bgr.shape[:2]
+        x0, y0, x1, y1 = region if region is not None else (0.0, 0.0, float(width), float(height))
+        scale = INPUT_PX / max(x1 - x0, y1 - y0, 1.0)
+        # The region centred in the square, bars at its sides.
+        shift_x = INPUT_PX / 2 - (x0 + x1) / 2 * scale
+        shift_y = INPUT_PX / 2 - (y0 + y1) / 2 * scale
+        matrix = np.array([[scale, 0, shift_x], [0, scale, shift_y]], np.float64)
+        flags = cv2.INTER_AREA if region is None else cv2.INTER_LINEAR
+        if region is None:
+            small = cv2.resize(
+                bgr, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=flags
+            )
+            square = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
+            top, left = (INPUT_PX - small.shape[0]) // 2, (INPUT_PX - small.shape[1]) // 2
+            square[top : top + small.shape[0], left : left + small.shape[1]] = small
+        else:
+            square = cv2.warpAffine(bgr, matrix, (INPUT_PX, INPUT_PX), flags=flags)
+        rgb = cv2.cvtColor(square, cv2.COLOR_BGR2RGB).astype(np.float32)
+        regressors, logits = self._network.run(rgb * (2.0 / 255.0) - 1.0)
+        return self._decode(regressors[0], logits[0, :, 0], scale, (shift_x, shift_y))
+
+    def _decode(
+        self,
+        regressors: npt.NDArray[np.float32],
+        logits: npt.NDArray[np.float32],
+        scale: float,
+        shift: tuple[float, float],
+    ) -> list[Detection]:
+        chosen = np.flatnonzero(logits > self._min_logit)
+        if not len(chosen):
+            return []
+        scores = 1.0 / (1.0 + np.exp(-np.clip(logits[chosen], -_SCORE_CLIP, _SCORE_CLIP)))
+        raw = regressors[chosen].reshape(-1, 8, 2)
+        raw = raw.copy()
+        raw[:, [0, *range(2, 8)]] += self._anchors[chosen, None] * INPUT_PX  # row 1 is the size
+        points = raw
+        points[:, [0, *range(2, 8)]] -= np.array(shift, np.float32)
+        points /= scale
+        half = points[:, 1] / 2
+        boxes = np.concatenate([points[:, 0] - half, points[:, 0] + half], axis=1)
+        return _merge(scores, boxes, points[:, 2:])
+
+
+def _merge(
+    scores: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], keypoints: npt.NDArray[np.float32]
+) -> list[Detection]:
+    """Weighted non-maximum suppression, as BlazeFace proposes: overlapping boxes are averaged by their scores."""
+    left = list(np.argsort(-scores))
+    merged = []
+    while left:
+        best = left[0]
+        group = [i for i in left if overlap(boxes[best], boxes[i]) > 0.3]
+        weights = scores[group] / scores[group].sum()
+        x0, y0, x1, y1 = (float(v) for v in weights @ boxes[group])
+        points = np.tensordot(weights, keypoints[group], axes=1).astype(np.float32)
+        merged.append(Detection(float(scores[best]), (x0, y0, x1, y1), points))
+        taken = set(group)
+        left = [i for i in left if i not in taken]
+    return merged

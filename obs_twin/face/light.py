@@ -1,0 +1,89 @@
+"""The actor's light on the target's face.
+
+Photo and actor are compared at the mesh points, in the logarithm of their colours: what is left after smoothing over the
+face is the ratio of the two lights (and of the two skins), without the photo's features. Multiplying the photo with that
+ratio removes the photo's own shading and puts the room's in its place. Points where the two faces differ by a feature and
+not by light (brows, lips, a moustache, hair on the forehead) are known beforehand or found as outliers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from obs_twin.face.observation import FloatArray
+from obs_twin.face.topology import (
+    LEFT_BROW,
+    LEFT_EYE,
+    LIPS_INNER,
+    LIPS_OUTER,
+    MESH_POINTS,
+    RIGHT_BROW,
+    RIGHT_EYE,
+)
+
+# Nostrils and the wings of the nose, whose shadows are shape and not light.
+_NOSTRILS = np.array([2, 97, 98, 99, 60, 75, 20, 242, 141, 94, 370, 462, 250, 290, 305, 328, 327, 326], np.int32)
+_FEATURES = np.unique(np.concatenate([LIPS_INNER, LIPS_OUTER, RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, _NOSTRILS]))
+_DARKEST = 6.0  # added before the logarithm, so that noise in black does not count
+_OUTLIER = 0.35  # log units away from the plain trend at which a point counts no more
+_TREND_RIDGE = 1e-3
+_TREND_WEIGHT = 0.02
+
+
+def smoothing_kernel(points: FloatArray, radius: float) -> FloatArray:
+    """Weights `(N, N) float32` of a Gaussian of standard deviation `radius` (in the points' unit) between points.
+
+    Each point counts for the area that it stands for, so that the dense eyes and lips do not outvote the cheeks.
+    """
+    gaps = np.linalg.norm(points[:, None] - points[None], axis=2)
+    kernel = np.exp(-0.5 * (gaps / radius) ** 2)
+    nearness = np.exp(-0.5 * (gaps / (radius / 3)) ** 2).sum(1)
+    weights: FloatArray = (kernel / nearness[None]).astype(np.float32)
+    return weights
+
+
+class LightTransfer:
+    """Gains that bring one photo into an actor's light.
+
+    Args:
+        tones: `(468, 3) float32` BGR 0..255, the photo's colours at the mesh points.
+        points: `(468, 3) float32`, the photo's face in the head's own axes (`neutral.to_head`).
+    """
+
+    def __init__(self, tones: FloatArray, points: FloatArray, *, radius: float = 0.16) -> None:
+        self._log_tones = np.log(tones + _DARKEST)
+        self._kernel = smoothing_kernel(points, radius)
+        x, y = points[:, 0], points[:, 1]
+        z = points[:, 2]
+        self._trend = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, z], axis=1).astype(np.float64)
+        self._prior = np.ones(MESH_POINTS, np.float32)
+        self._prior[_FEATURES] = 0.02
+        self._area = 1.0 / smoothing_kernel(points, radius / 3).sum(1)
+
+    def gains(self, tones: FloatArray, amount: float = 1.0) -> FloatArray:
+        """Factors `(468, 3) float32` for the photo's channels at each mesh point.
+
+        Args:
+            tones: the actor's colours at the mesh points, like the photo's.
+            amount: 0 keeps the photo's light, 1 takes all of the actor's.
+        """
+        ratio = np.log(tones + _DARKEST) - self._log_tones
+        trend, trust = self._robust_trend(ratio)
+        weight = self._prior * trust
+        local = self._kernel @ np.concatenate([(ratio - trend) * weight[:, None], weight[:, None]], axis=1)
+        smooth = trend + local[:, :3] / (local[:, 3:] + _TREND_WEIGHT * self._kernel.sum(1, keepdims=True))
+        factors: FloatArray = np.exp(np.float32(amount) * smooth).astype(np.float32)
+        return factors
+
+    def _robust_trend(self, ratio: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """A quadratic surface through most of the points, and how far each point is to be trusted (0..1)."""
+        trust = np.ones(MESH_POINTS, np.float32)
+        trend = ratio
+        for _ in range(4):
+            weighted = self._trend * (trust * self._prior * self._area)[:, None]
+            normal = weighted.T @ self._trend
+            normal[np.diag_indices_from(normal)] += _TREND_RIDGE * np.trace(normal)
+            trend = (self._trend @ np.linalg.solve(normal, weighted.T @ ratio)).astype(np.float32)
+            away = np.abs(ratio - trend).max(axis=1) / np.float32(_OUTLIER)
+            trust = np.square(np.clip(1 - away * away, 0, 1))
+        return trend, trust

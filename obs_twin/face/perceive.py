@@ -1,0 +1,288 @@
+"""From a frame to a face: detector, face mesh and irises, tracked from frame to frame.
+
+    frame -> BlazeFace (only when there is no face to follow) -> rotated square around the face
+          -> face mesh, 468 points on 192x192 -> square around each eye -> iris network on 64x64 -> observation
+
+The squares, their margins and the networks' conventions are MediaPipe's (face_landmark_front and iris_landmark graphs;
+Kartynnik et al. 2019, "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs"; Ablavatski et al. 2020,
+"Real-time Pupil Tracking from Monocular Video for Digital Puppetry").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from obs_twin.face.detect import Detection, FaceDetector, overlap
+from obs_twin.face.litert import Network
+from obs_twin.face.neutral import NeutralTracker
+from obs_twin.face.observation import FaceObservation, FloatArray, Rect, head_angles, head_frame
+from obs_twin.face.topology import (
+    ALL_POINTS,
+    LEFT_EYE,
+    LEFT_IRIS,
+    MESH_POINTS,
+    OVAL,
+    RIGHT_EYE,
+    RIGHT_IRIS,
+)
+
+Image = npt.NDArray[np.uint8]
+
+MESH_PX = 192
+EYE_PX = 64
+_ROI_MARGIN = 1.5  # the mesh network's square, over the face's bounding box
+_EYE_MARGIN = 2.3  # the iris network's square, over the distance between the eye's corners
+_MIN_EYE_PX = 7.0  # below this width of an eye the iris network only guesses
+_MIN_PRESENCE = 0.5
+_VERIFY_EVERY_FRAMES = 30
+_TONE_BLUR_PX = 5  # on the 192 px crop, where a face is about 128 px wide
+_OUTLINE_INSET = 0.1
+_MIDDLE = 6  # the bridge of the nose
+# The iris network's contour rows for an eye's opening: lower lid from the outer to the inner corner, then upper lid.
+_LOWER_LID = list(range(0, 9))
+_UPPER_LID = list(range(9, 16))
+
+
+def largest(detections: Sequence[Detection]) -> Detection | None:
+    """The detection with the largest box: who sits nearest to the camera."""
+    return max(detections, key=lambda d: d.area, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Square:
+    """A rotated square of the frame, and the way between it and a network's input."""
+
+    centre: tuple[float, float]
+    side_px: float
+    angle: float
+    input_px: int
+    mirrored: bool = False
+
+    def matrix(self) -> npt.NDArray[np.float64]:
+        """`(2, 3)`: frame to input."""
+        scale = self.input_px / self.side_px
+        c, s = math.cos(self.angle) * scale, math.sin(self.angle) * scale
+        rotation = np.array([[c, s], [-s, c]])
+        if self.mirrored:
+            rotation[0] *= -1
+        shift = self.input_px / 2 - rotation @ np.array(self.centre)
+        return np.concatenate([rotation, shift[:, None]], axis=1)
+
+    def crop(self, bgr: Image) -> Image:
+        size = (self.input_px, self.input_px)
+        return cv2.warpAffine(bgr, self.matrix(), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    def to_frame(self, points: FloatArray) -> FloatArray:
+        """Points `(N, 3)` of the input, back in the frame; z is scaled alike."""
+        scale = self.side_px / self.input_px
+        c, s = math.cos(self.angle) * scale, math.sin(self.angle) * scale
+        rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, scale]], np.float32)
+        local = points - np.array([self.input_px / 2, self.input_px / 2, 0], np.float32)
+        if self.mirrored:
+            local[:, 0] *= -1
+        moved: FloatArray = local @ rotation.T + np.array([*self.centre, 0], np.float32)
+        return moved
+
+
+class FacePerceiver:
+    """Follows one face through a stream. Frames must come in order; one instance per stream, one thread.
+
+    Args:
+        detector_path, mesh_path, iris_path: `face_detection_short_range`, `face_landmark`, `iris_landmark` (.tflite).
+        choose: which of several detected faces to follow; the largest unless told otherwise.
+
+    Raises:
+        ValueError: a model file is missing or is another model.
+    """
+
+    def __init__(
+        self,
+        detector_path: Path,
+        mesh_path: Path,
+        iris_path: Path,
+        *,
+        choose: Callable[[Sequence[Detection]], Detection | None] = largest,
+    ) -> None:
+        self._detector = FaceDetector(detector_path)
+        self._mesh = Network(mesh_path, (1, MESH_PX, MESH_PX, 3))
+        self._iris = Network(iris_path, (1, EYE_PX, EYE_PX, 3))
+        self._choose = choose
+        self._neutral = NeutralTracker()
+        self._frame_number = 0
+        self._roi: _Square | None = None
+        self._doubts = 0
+
+    def reset(self) -> None:
+        """Forget the followed face: after a cut, a change of source or of size."""
+        self._roi = None
+        self._doubts = 0
+        self._frame_number = 0
+        self._neutral.reset()
+
+    def perceive(self, bgr: Image) -> FaceObservation | None:
+        """The followed face in `bgr` `(H, W, 3) uint8`, or None when there is none."""
+        self._frame_number += 1
+        found = None
+        if self._roi is not None and self._verified(bgr):
+            found = self._landmarks(bgr, self._roi)
+        if found is None:
+            found = self._search(bgr)
+        if found is None:
+            self._roi = None
+            return None
+        mesh, presence, crop, roi = found
+        self._roi = _square_around(mesh)
+        if not _inside(mesh, bgr.shape):
+            self._roi = None
+            return None
+        landmarks = self._with_irises(bgr, mesh)
+        rotation, _, _ = head_frame(landmarks)
+        yaw, pitch, roll = head_angles(rotation)
+        return FaceObservation(
+            landmarks=landmarks,
+            confidence=presence,
+            box=_clipped_box(mesh, bgr.shape),
+            tones=_tones(crop, roi, landmarks),
+            neutral=self._neutral.update(landmarks, yaw, pitch),
+            yaw_deg=yaw,
+            pitch_deg=pitch,
+            roll_deg=roll,
+        )
+
+    def count_faces(self, bgr: Image) -> int:
+        """How many faces of about the same size or larger than half the largest are in the picture."""
+        found = self._detector.detect(bgr)
+        main = largest(found)
+        return 0 if main is None else sum(d.area > main.area / 4 for d in found)
+
+    def _verified(self, bgr: Image) -> bool:
+        """Now and then, let the detector confirm that what is followed is a face; two doubts in a row end it."""
+        if self._doubts == 0 and self._frame_number % _VERIFY_EVERY_FRAMES:
+            return True
+        assert self._roi is not None
+        (x, y), half = self._roi.centre, self._roi.side_px * 0.75
+        seen = self._detector.detect(bgr, (x - half, y - half, x + half, y + half))
+        face = self._roi.side_px / _ROI_MARGIN / 2
+        box = (x - face, y - face, x + face, y + face)
+        self._doubts = 0 if any(overlap(d.box, box) > 0.2 for d in seen) else self._doubts + 1
+        return self._doubts < 3
+
+    def _search(self, bgr: Image) -> tuple[FloatArray, float, Image, _Square] | None:
+        """Detect anew: the whole frame, and one of its squares in turn (the whole frame hides small faces)."""
+        self._doubts = 0
+        detections = self._detector.detect(bgr)
+        if not detections:
+            detections = self._detector.detect(bgr, self._search_square(bgr.shape))
+        detection = self._choose(detections)
+        if detection is None:
+            return None
+        first = self._landmarks(bgr, _square_from(detection))
+        # A detection's square is rough; the mesh's own square gives the precise landmarks.
+        return first and self._landmarks(bgr, _square_around(first[0]))
+
+    def _search_square(self, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+        height, width = shape[:2]
+        side = min(height, width) * 0.6
+        places = ((0.5, 0.4), (0.3, 0.4), (0.7, 0.4), (0.5, 0.7))
+        x, y = places[self._frame_number % len(places)]
+        return (x * width - side / 2, y * height - side / 2, x * width + side / 2, y * height + side / 2)
+
+    def _landmarks(self, bgr: Image, roi: _Square) -> tuple[FloatArray, float, Image, _Square] | None:
+        crop = roi.crop(bgr)
+        rgb = cv2.cvtColor(crop, cv2.COLOR_BGR2RGB).astype(np.float32)
+        rgb *= 1 / 255.0
+        raw, flag = self._mesh.run(rgb)
+        presence = 1.0 / (1.0 + math.exp(-float(flag.reshape(-1)[0])))
+        if presence < _MIN_PRESENCE:
+            return None
+        return roi.to_frame(raw.reshape(MESH_POINTS, 3)), presence, crop, roi
+
+    def _with_irises(self, bgr: Image, mesh: FloatArray) -> FloatArray:
+        landmarks = np.empty((ALL_POINTS, 3), np.float32)
+        landmarks[:MESH_POINTS] = mesh
+        for eye, iris, mirrored in ((RIGHT_EYE, RIGHT_IRIS, False), (LEFT_EYE, LEFT_IRIS, True)):
+            outer, inner = mesh[eye[0]], mesh[eye[8]]
+            across = (outer - inner if mirrored else inner - outer)[:2]
+            width = float(np.linalg.norm(across))
+            depth = float(mesh[eye, 2].mean())
+            if width < _MIN_EYE_PX:
+                landmarks[iris] = _resting_iris(mesh[eye])
+                continue
+            middle = (outer + inner) / 2
+            roi = _Square(
+                (float(middle[0]), float(middle[1])),
+                width * _EYE_MARGIN,
+                math.atan2(float(across[1]), float(across[0])),
+                EYE_PX,
+                mirrored,
+            )
+            rgb = cv2.cvtColor(roi.crop(bgr), cv2.COLOR_BGR2RGB).astype(np.float32)
+            rgb *= 1 / 255.0
+            contours, points = self._iris.run(rgb)
+            lids = roi.to_frame(contours.reshape(71, 3))
+            landmarks[eye[:9], :2] = lids[_LOWER_LID, :2]
+            landmarks[eye[9:], :2] = lids[_UPPER_LID, :2][::-1]
+            landmarks[iris] = roi.to_frame(points.reshape(5, 3))
+            landmarks[iris, 2] = depth
+        return landmarks
+
+
+def _square_from(detection: Detection) -> _Square:
+    x0, y0, x1, y1 = detection.box
+    right_eye, left_eye = detection.keypoints[:2]
+    angle = math.atan2(float(left_eye[1] - right_eye[1]), float(left_eye[0] - right_eye[0]))
+    return _Square(((x0 + x1) / 2, (y0 + y1) / 2), max(x1 - x0, y1 - y0) * _ROI_MARGIN, angle, MESH_PX)
+
+
+def _square_around(mesh: FloatArray) -> _Square:
+    """The next frame's square: the mesh's bounds along the line of the eyes' outer corners, with a margin."""
+    across = mesh[263, :2] - mesh[33, :2]
+    angle = math.atan2(float(across[1]), float(across[0]))
+    c, s = math.cos(angle), math.sin(angle)
+    rotation = np.array([[c, s], [-s, c]], np.float32)
+    upright = mesh[:, :2] @ rotation.T
+    low, high = upright.min(0), upright.max(0)
+    centre = (low + high) / 2 @ rotation
+    side = max(float((high - low).max()) * _ROI_MARGIN, 8.0)
+    return _Square((float(centre[0]), float(centre[1])), side, angle, MESH_PX)
+
+
+def _inside(mesh: FloatArray, shape: tuple[int, ...]) -> bool:
+    """Whether the mesh is sane and its middle lies in the frame."""
+    if not np.isfinite(mesh).all():
+        return False
+    x, y = mesh[:, :2].mean(0)
+    return bool(0 <= x < shape[1] and 0 <= y < shape[0])
+
+
+def _clipped_box(mesh: FloatArray, shape: tuple[int, ...]) -> Rect:
+    low, high = np.floor(mesh[:, :2].min(0)), np.ceil(mesh[:, :2].max(0)) + 1
+    x0, x1 = (int(np.clip(v, 0, shape[1])) for v in (low[0], high[0]))
+    y0, y1 = (int(np.clip(v, 0, shape[0])) for v in (low[1], high[1]))
+    return (x0, y0, x1, y1)
+
+
+def _resting_iris(eye: FloatArray) -> FloatArray:
+    """Where an iris would be in an eye that is too small to measure: in the middle, a quarter of its width wide."""
+    centre = eye.mean(0)
+    radius = float(np.linalg.norm(eye[8, :2] - eye[0, :2])) * 0.22
+    ring = np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0], [-1, 0, 0], [0, 1, 0]], np.float32)
+    return np.asarray(centre + ring * radius, np.float32)
+
+
+def _tones(crop: Image, roi: _Square, landmarks: FloatArray) -> FloatArray:
+    """The crop's blurred colours at the mesh points `(468, 3)`."""
+    soft = cv2.blur(crop, (_TONE_BLUR_PX, _TONE_BLUR_PX))
+    matrix = roi.matrix().astype(np.float32)
+    where = landmarks[:MESH_POINTS, :2] @ matrix[:, :2].T + matrix[:, 2]
+    # At the outline, look a little inwards: the colour of the skin there, not of what is behind it.
+    where[OVAL] += (where[_MIDDLE] - where[OVAL]) * _OUTLINE_INSET
+    sampled = cv2.remap(soft, where[None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.ascontiguousarray(sampled[0], np.float32)

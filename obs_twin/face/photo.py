@@ -1,0 +1,119 @@
+"""The target's photo, ready to be used as a texture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from obs_twin.face.observation import FaceObservation, FloatArray
+from obs_twin.face.perceive import FacePerceiver
+from obs_twin.face.topology import MESH_POINTS
+
+Image = npt.NDArray[np.uint8]
+
+_MIN_FACE_PX = 96
+_MAX_FACE_PX = 900  # more than a 4K close-up needs
+_MARGIN = 0.35  # of the face's size, kept around it
+_LEVEL_STEP = 2**0.5
+
+
+class FaceModelError(ValueError):
+    """A face model cannot be opened; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TargetPhoto:
+    """A face cut out of its photo, in several sizes.
+
+    Attributes:
+        levels: the picture, each `_LEVEL_STEP` smaller than the one before, `(h, w, 3) uint8` BGR.
+        landmarks: `(478, 3) float32` in pixels of `levels[0]`.
+        observation: the same landmarks' observation (its tones, its angles).
+        size_px: the head's size in `levels[0]`, as `FaceObservation.size_px`.
+    """
+
+    levels: tuple[Image, ...]
+    landmarks: FloatArray
+    observation: FaceObservation
+    size_px: float
+
+    def level_for(self, size_px: float) -> tuple[Image, FloatArray]:
+        """The texture whose pixels come closest to a head of `size_px` on screen, not coarser; and its uv.
+
+        uv is `(468, 2) float32`, pixel centres at whole numbers.
+        """
+        steps = np.log(max(self.size_px / max(size_px, 1.0), 1.0)) / np.log(_LEVEL_STEP)
+        index = min(int(steps + 0.25), len(self.levels) - 1)
+        level = self.levels[index]
+        scale = np.array(
+            [level.shape[1] / self.levels[0].shape[1], level.shape[0] / self.levels[0].shape[0]], np.float32
+        )
+        return level, (self.landmarks[:MESH_POINTS, :2] + 0.5) * scale - 0.5
+
+
+def read_photo(path: Path, perceiver: FacePerceiver) -> TargetPhoto:
+    """Open a photo of one face.
+
+    Raises:
+        FaceModelError: it is missing or no picture, or shows no face, several faces, one too small or one turned away.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise FaceModelError(f"The photo {path.name} cannot be read: {error.strerror}.") from error
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if picture is None:
+        raise FaceModelError(
+            f"The photo {path.name} is damaged or not a picture that can be opened (JPEG, PNG or WebP)."
+        )
+    return photo_from(picture, perceiver, path.name)
+
+
+def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") -> TargetPhoto:
+    """`read_photo` for a picture in memory, `(H, W, 3) uint8` BGR; `name` is for messages."""
+    perceiver.reset()
+    seen = perceiver.perceive(picture)
+    if seen is None:
+        raise FaceModelError(
+            f"No face was found in {name}. Use a photo with one face from the front, well lit, that fills "
+            "at least a fifth of the picture's height."
+        )
+    faces = perceiver.count_faces(picture)
+    if faces > 1:
+        raise FaceModelError(f"{faces} faces were found in {name}. Cut the photo so that it shows one person only.")
+    x0, y0, x1, y1 = seen.box
+    size = max(x1 - x0, y1 - y0)
+    if size < _MIN_FACE_PX:
+        raise FaceModelError(
+            f"The face in {name} is {size} pixels high; at least {_MIN_FACE_PX} are needed. Use a larger photo."
+        )
+    if abs(seen.yaw_deg) > 35 or abs(seen.pitch_deg) > 35:
+        raise FaceModelError(
+            f"The face in {name} is turned {abs(seen.yaw_deg):.0f} degrees to the side and {abs(seen.pitch_deg):.0f} "
+            "up or down. Use a photo from the front (at most 35 degrees)."
+        )
+    margin = int(size * _MARGIN)
+    x0, y0 = max(x0 - margin, 0), max(y0 - margin, 0)
+    face = picture[y0 : y1 + margin, x0 : x1 + margin]
+    if size > _MAX_FACE_PX:
+        face = cv2.resize(face, None, fx=_MAX_FACE_PX / size, fy=_MAX_FACE_PX / size, interpolation=cv2.INTER_AREA)
+    perceiver.reset()
+    again = perceiver.perceive(face)  # landmarks of exactly the picture that is kept
+    perceiver.reset()
+    if again is None:
+        raise FaceModelError(f"The face in {name} could not be measured. Use a sharper photo from the front.")
+    return TargetPhoto(_pyramid(face), again.landmarks, again, again.size_px)
+
+
+def _pyramid(face: Image) -> tuple[Image, ...]:
+    levels = [np.ascontiguousarray(face)]
+    scale = 1.0
+    while min(levels[-1].shape[:2]) > 48:
+        scale /= _LEVEL_STEP
+        size = (max(round(face.shape[1] * scale), 2), max(round(face.shape[0] * scale), 2))
+        levels.append(cv2.resize(face, size, interpolation=cv2.INTER_AREA))
+    return tuple(levels)
