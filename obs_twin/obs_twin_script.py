@@ -1,0 +1,123 @@
+"""The script that a user adds under Tools > Scripts. It only introduces OBS and the host to each other."""
+
+import os
+import sys
+
+import obspython as obs  # type: ignore[import-not-found]
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if _ROOT not in sys.path:
+    sys.path.insert(0, _ROOT)
+
+from obs_twin.host import host as twin_host  # noqa: E402
+from obs_twin.host.delay import DEFAULT_DELAY_MS, MAX_DELAY_MS, MIN_DELAY_MS  # noqa: E402
+
+_EVENTS = {
+    getattr(obs, name): event
+    for name, event in (
+        ("OBS_FRONTEND_EVENT_VIRTUALCAM_STARTED", "virtualcam_started"),
+        ("OBS_FRONTEND_EVENT_VIRTUALCAM_STOPPED", "virtualcam_stopped"),
+        ("OBS_FRONTEND_EVENT_STREAMING_STARTED", "streaming_started"),
+        ("OBS_FRONTEND_EVENT_STREAMING_STOPPED", "streaming_stopped"),
+        ("OBS_FRONTEND_EVENT_RECORDING_STARTED", "recording_started"),
+        ("OBS_FRONTEND_EVENT_RECORDING_STOPPED", "recording_stopped"),
+        ("OBS_FRONTEND_EVENT_EXIT", "exit"),
+    )
+    if hasattr(obs, name)
+}
+_HOTKEYS = {
+    "obs_twin.reveal": ("OBS Twin: reveal the real person (on/off)", lambda h: h.set_reveal(not h.reveal)),
+    "obs_twin.panic": ("OBS Twin: panic - card and silence (on/off)", lambda h: h.set_panic(not h.panic)),
+}
+_hotkey_ids = {}
+
+
+def script_description():
+    return (
+        "<b>OBS Twin</b> - a consented, disclosed digital twin.<br>Adds the filters Twin Face, Twin Voice and Twin "
+        "Background to OBS's own filter dialogs. Set hotkeys for <i>reveal</i> and <i>panic</i> in "
+        "Settings &gt; Hotkeys."
+    )
+
+
+def script_load(settings):
+    host = twin_host.get()
+    host.script_loaded()
+    obs.obs_frontend_add_event_callback(_on_event)
+    for name, (description, action) in _HOTKEYS.items():
+
+        def pressed(down, action=action):
+            if down:
+                action(host)
+
+        hotkey = obs.obs_hotkey_register_frontend(name, description, pressed)
+        _hotkey_ids[name] = hotkey
+        saved = obs.obs_data_get_array(settings, name)
+        obs.obs_hotkey_load(hotkey, saved)
+        obs.obs_data_array_release(saved)
+
+
+def script_unload():
+    twin_host.get().script_unloaded()
+
+
+def script_save(settings):
+    for name, hotkey in _hotkey_ids.items():
+        keys = obs.obs_hotkey_save(hotkey)
+        obs.obs_data_set_array(settings, name, keys)
+        obs.obs_data_array_release(keys)
+    obs.obs_data_set_int(settings, "delay_ms", twin_host.get().delay.delay_ms)
+
+
+def script_defaults(settings):
+    obs.obs_data_set_default_int(settings, "delay_ms", DEFAULT_DELAY_MS)
+
+
+def script_update(settings):
+    if obs.obs_data_has_user_value(settings, "delay_ms"):
+        twin_host.get().choose_delay(obs.obs_data_get_int(settings, "delay_ms"))
+
+
+def script_properties():
+    host = twin_host.get()
+    props = obs.obs_properties_create()
+    text, level = host.panel_text()
+    state = obs.obs_properties_add_text(props, "state", text, obs.OBS_TEXT_INFO)
+    obs.obs_property_text_set_info_type(state, level)
+    delay = obs.obs_properties_add_int_slider(
+        props, "delay_ms", "Delay of picture and voice", MIN_DELAY_MS, MAX_DELAY_MS, 50
+    )
+    obs.obs_property_int_set_suffix(delay, " ms")
+    obs.obs_properties_add_button(props, "refresh", "Refresh", _refresh)
+    obs.obs_properties_add_button(props, "reveal", "Reveal the real person (on/off)", _reveal)
+    obs.obs_properties_add_button(props, "panic", "Panic: card and silence (on/off)", _panic)
+    return props
+
+
+def _show(props):
+    text, level = twin_host.get().panel_text()
+    state = obs.obs_properties_get(props, "state")
+    obs.obs_property_set_description(state, text)
+    obs.obs_property_text_set_info_type(state, level)
+    return True
+
+
+def _refresh(props, prop):
+    return _show(props)
+
+
+def _reveal(props, prop):
+    host = twin_host.get()
+    host.set_reveal(not host.reveal)
+    return _show(props)
+
+
+def _panic(props, prop):
+    host = twin_host.get()
+    host.set_panic(not host.panic)
+    return _show(props)
+
+
+def _on_event(event):
+    if event in _EVENTS:
+        twin_host.get().frontend_event(_EVENTS[event])
