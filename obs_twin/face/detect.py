@@ -81,14 +81,12 @@ class FaceDetector:
         matrix = np.array([[scale, 0, shift_x], [0, scale, shift_y]], np.float64)
         flags = cv2.INTER_AREA if region is None else cv2.INTER_LINEAR
         if region is None:
-            small = cv2.resize(
-                bgr, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=flags
-            )
+            small = cv2.resize(bgr, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=flags)
             square = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
             top, left = (INPUT_PX - small.shape[0]) // 2, (INPUT_PX - small.shape[1]) // 2
             square[top : top + small.shape[0], left : left + small.shape[1]] = small
         else:
-            square = cv2.warpAffine(bgr, matrix, (INPUT_PX, INPUT_PX), flags=flags)
+            square = np.asarray(cv2.warpAffine(bgr, matrix, (INPUT_PX, INPUT_PX), flags=flags), np.uint8)
         rgb = cv2.cvtColor(square, cv2.COLOR_BGR2RGB).astype(np.float32)
         regressors, logits = self._network.run(rgb * (2.0 / 255.0) - 1.0)
         return self._decode(regressors[0], logits[0, :, 0], scale, (shift_x, shift_y))
@@ -103,11 +101,10 @@ class FaceDetector:
         chosen = np.flatnonzero(logits > self._min_logit)
         if not len(chosen):
             return []
-        scores = 1.0 / (1.0 + np.exp(-np.clip(logits[chosen], -_SCORE_CLIP, _SCORE_CLIP)))
-        raw = regressors[chosen].reshape(-1, 8, 2)
-        raw = raw.copy()
-        raw[:, [0, *range(2, 8)]] += self._anchors[chosen, None] * INPUT_PX  # row 1 is the size
-        points = raw
+        scores = (1.0 / (1.0 + np.exp(-np.clip(logits[chosen], -_SCORE_CLIP, _SCORE_CLIP)))).astype(np.float32)
+        # Rows: centre, size, six key points; all but the size are relative to the anchor.
+        points = regressors[chosen].reshape(-1, 8, 2).copy()
+        points[:, [0, *range(2, 8)]] += self._anchors[chosen, None] * INPUT_PX
         points[:, [0, *range(2, 8)]] -= np.array(shift, np.float32)
         points /= scale
         half = points[:, 1] / 2

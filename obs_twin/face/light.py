@@ -47,7 +47,7 @@ class LightTransfer:
 
     Args:
         tones: `(468, 3) float32` BGR 0..255, the photo's colours at the mesh points.
-        points: `(468, 3) float32`, the photo's face in the head's own axes (`neutral.to_head`).
+        points: `(468, 3) float32`, the photo's face in the head's own axes (`FaceObservation.local`).
     """
 
     def __init__(self, tones: FloatArray, points: FloatArray, *, radius: float = 0.16) -> None:

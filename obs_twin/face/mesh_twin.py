@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.face.light import LightTransfer, smoothing_kernel
-from obs_twin.face.neutral import to_head
-from obs_twin.face.observation import FaceObservation, FloatArray, Rect, head_frame
+from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import TargetPhoto, read_photo
 from obs_twin.face.rasterise import blend, draw, visible_order
@@ -74,7 +73,7 @@ class MeshTwin:
     def __init__(self, photo: TargetPhoto, settings: FaceSettings | None = None) -> None:
         self._photo = photo
         self._settings = settings or FaceSettings()
-        self._neutral = to_head(photo.landmarks)
+        self._neutral = photo.observation.local[:MESH_POINTS]
         self._light = LightTransfer(photo.observation.tones, self._neutral)
         kernel = smoothing_kernel(self._neutral, 0.09)
         self._shape_kernel = kernel / kernel.sum(1, keepdims=True)
@@ -106,10 +105,10 @@ class MeshTwin:
         base = _surroundings(region, actor_xy, twin_xy, alpha) if chosen.shape > 0 else region.copy()
         layer = base.copy()
         coverage = np.zeros(layer.shape[:2], np.uint8)
-        level, uv = self._photo.level_for(observation.size_px)
+        level, uv = self._photo.level_for(observation.head.scale)
         gains = self._light.gains(observation.tones, chosen.light)
         draw(level, uv, twin_xy, visible_order(shaped, TRIANGLES), gains, alpha, layer, coverage)
-        softness = max(observation.size_px * 0.006, 0.6)
+        softness = max(observation.head.scale * 0.006, 0.6)
         coverage = cv2.GaussianBlur(coverage, (0, 0), softness)
         blend(base, layer, coverage, chosen.strength, region)
         return rect
@@ -119,13 +118,12 @@ class MeshTwin:
         mesh = observation.landmarks[:MESH_POINTS]
         if amount <= 0 or observation.neutral is None:
             return mesh
-        rotation, _, scale = head_frame(observation.landmarks)
         difference = self._neutral - observation.neutral
         # Not the photo's open mouth: only what the two faces differ in at rest.
         gap = difference[14, 1] - difference[13, 1]
         difference[:, 1] -= gap * self._jaw
         change = self._shape_kernel @ difference
-        shaped: FloatArray = mesh + (change * np.float32(amount * scale)) @ rotation.T
+        shaped: FloatArray = mesh + (change * np.float32(amount * observation.head.scale)) @ observation.head.rotation.T
         return shaped
 
 
@@ -182,9 +180,7 @@ def _surroundings(region: Image, actor_xy: FloatArray, twin_xy: FloatArray, alph
     return out
 
 
-def open_mesh_twin(
-    files: Sequence[Path], perceiver: FacePerceiver, settings: FaceSettings | None = None
-) -> MeshTwin:
+def open_mesh_twin(files: Sequence[Path], perceiver: FacePerceiver, settings: FaceSettings | None = None) -> MeshTwin:
     """A mesh twin from its photo.
 
     Raises:

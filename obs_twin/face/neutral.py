@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from obs_twin.face.observation import FloatArray, head_frame
+from obs_twin.face.observation import FaceObservation, FloatArray
 from obs_twin.face.topology import MESH_POINTS
 
-_FULL_WEIGHT_FRAMES = 150  # from here on old frames are forgotten, so that a wrong start heals within seconds
-
-
-def to_head(landmarks: FloatArray) -> FloatArray:
-    """Mesh points `(468, 3)` in the head's own axes and units (`observation.head_frame`)."""
-    rotation, origin, scale = head_frame(landmarks)
-    local: FloatArray = (landmarks[:MESH_POINTS] - origin) @ rotation / np.float32(scale)
-    return local
+_MAX_WEIGHT = 150.0  # in frontal frames; older ones are forgotten, so that a bad start heals within seconds
+_FRONTAL_DEG = 15.0
 
 
 class NeutralTracker:
-    """A running mean of the face's shape, in which frontal frames count most."""
+    """A running mean of the face's shape in the head's own axes, in which frontal frames count most."""
 
     def __init__(self) -> None:
         self._mean: FloatArray | None = None
@@ -28,15 +24,16 @@ class NeutralTracker:
         self._mean = None
         self._weight = 0.0
 
-    def update(self, landmarks: FloatArray, yaw_deg: float, pitch_deg: float) -> FloatArray:
-        """Take one frame's landmarks into account; returns the resting face `(468, 3)`, not to be written to."""
-        weight = float(np.exp(-(yaw_deg**2 + pitch_deg**2) / (2 * 15.0**2))) + 1e-3
-        shape = to_head(landmarks)
+    def update(self, seen: FaceObservation) -> FloatArray:
+        """Take one more frame into account; returns the resting face `(468, 3)`, not to be written to."""
+        turn = seen.yaw_deg**2 + seen.pitch_deg**2
+        weight = math.exp(-turn / (2 * _FRONTAL_DEG**2)) + 1e-3
+        shape = seen.local[:MESH_POINTS]
         if self._mean is None:
-            self._mean = shape
+            self._mean = shape.copy()
             self._weight = weight
         else:
-            self._weight = min(self._weight + weight, _FULL_WEIGHT_FRAMES)
+            self._weight = min(self._weight + weight, _MAX_WEIGHT)
             # A new array each time: observations keep the older ones.
             self._mean = self._mean + (shape - self._mean) * np.float32(weight / self._weight)
         return self._mean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,23 @@ _TOP, _BOTTOM = 10, 152
 _LEVEL_PITCH_DEG = 6.5
 
 
+class HeadFrame(NamedTuple):
+    """The head's own axes: `landmarks == origin + scale * local @ rotation.T`.
+
+    Attributes:
+        rotation: `(3, 3) float32`, the head's x (to the picture's right), y (down) and z (away from the camera).
+        origin: `(3,) float32`, between the eyes' corners.
+        scale: the head's size in pixels, about its width at the temples.
+    """
+
+    rotation: FloatArray
+    origin: FloatArray
+    scale: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceObservation:
-    """One face in one frame. Arrays are read only by convention; make a new observation to change one.
+    """One face in one frame; make one with `measured`. Its arrays are shared and must not be written to.
 
     Attributes:
         landmarks: `(478, 3) float32`, x and y in pixels of the frame, z in the same scale (smaller is nearer to the
@@ -33,8 +48,9 @@ class FaceObservation:
         box: `(x0, y0, x1, y1)` integer pixels around the mesh, clipped to the frame, half open.
         tones: `(468, 3) float32` BGR 0..255, the actor's colours around each mesh point (blurred over about 4 % of
             the face), from which a face model takes the room's light.
-        neutral: `(468, 3) float32` or None: the actor's resting face as known so far, in the head's own axes and in
-            units of the head's size (see `head_frame`).
+        neutral: `(468, 3) float32` or None: the actor's resting face as known so far, like `local`.
+        head: the head's axes.
+        local: `(478, 3) float32`, the landmarks in the head's axes and units: the expression without the pose.
         yaw_deg, pitch_deg, roll_deg: the head's turn; positive turns the nose to the right of the picture, lifts
             the chin, tilts the head clockwise.
     """
@@ -43,10 +59,27 @@ class FaceObservation:
     confidence: float
     box: Rect
     tones: FloatArray
-    neutral: FloatArray | None = None
-    yaw_deg: float = 0.0
-    pitch_deg: float = 0.0
-    roll_deg: float = 0.0
+    neutral: FloatArray | None
+    head: HeadFrame
+    local: FloatArray
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+    @classmethod
+    def measured(
+        cls,
+        landmarks: FloatArray,
+        confidence: float,
+        box: Rect,
+        tones: FloatArray,
+        neutral: FloatArray | None = None,
+    ) -> FaceObservation:
+        """An observation whose head, local points and angles follow from its landmarks."""
+        head = head_frame(landmarks)
+        yaw, pitch, roll = head_angles(head.rotation)
+        local = to_local(landmarks, head)
+        return cls(landmarks, confidence, box, tones, neutral, head, local, yaw, pitch, roll)
 
     @property
     def irises(self) -> FloatArray:
@@ -64,11 +97,6 @@ class FaceObservation:
         right, left = (opening_ratio(self.landmarks[eye, :2]) for eye in (RIGHT_EYE, LEFT_EYE))
         return right, left
 
-    @property
-    def size_px(self) -> float:
-        """The head's size in pixels: the unit of `head_frame`."""
-        return head_frame(self.landmarks)[2]
-
 
 def opening_ratio(contour: FloatArray) -> float:
     """Height over width of an eye's 16-point contour, as ordered in `topology.RIGHT_EYE`."""
@@ -77,15 +105,8 @@ def opening_ratio(contour: FloatArray) -> float:
     return float(heights[1:6].mean()) / max(width, 1e-6)
 
 
-def head_frame(landmarks: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-    """The head's own axes.
-
-    Returns:
-        `(rotation, origin, scale)`: rotation `(3, 3)` with the head's x (to its left, the picture's right), y (down)
-        and z (away from the camera) as columns; origin `(3,)` between the eyes' corners; scale in pixels, which is
-        the mean of the face's width at the temples and its height from forehead to chin. So
-        `landmarks == origin + scale * local @ rotation.T`.
-    """
+def head_frame(landmarks: FloatArray) -> HeadFrame:
+    """The head's axes from its landmarks `(468 or 478, 3)`."""
     points = landmarks.astype(np.float64)
     across = points[list(_LEFT_SIDE)].mean(0) - points[list(_RIGHT_SIDE)].mean(0)
     down = points[_BOTTOM] - points[_TOP]
@@ -96,7 +117,12 @@ def head_frame(landmarks: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     origin = points[[33, 133, 362, 263]].mean(0)
     width = float(np.linalg.norm(points[454] - points[234]))
     height = float(np.linalg.norm(points[_TOP] - points[168]) + np.linalg.norm(points[168] - points[4])) * 1.2
-    return rotation.astype(np.float32), origin.astype(np.float32), max((width + height) / 2.0, 1e-6)
+    return HeadFrame(rotation.astype(np.float32), origin.astype(np.float32), max((width + height) / 2.0, 1e-6))
+
+
+def to_local(landmarks: FloatArray, head: HeadFrame) -> FloatArray:
+    """Landmarks `(N, 3)` in the head's axes and units."""
+    return np.asarray((landmarks - head.origin) @ head.rotation / head.scale, np.float32)
 
 
 def head_angles(rotation: FloatArray) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from obs_twin.face.detect import Detection, FaceDetector, overlap
 from obs_twin.face.litert import Network
 from obs_twin.face.neutral import NeutralTracker
-from obs_twin.face.observation import FaceObservation, FloatArray, Rect, head_angles, head_frame
+from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.topology import (
     ALL_POINTS,
     LEFT_EYE,
@@ -77,7 +77,8 @@ class _Square:
 
     def crop(self, bgr: Image) -> Image:
         size = (self.input_px, self.input_px)
-        return cv2.warpAffine(bgr, self.matrix(), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        crop = cv2.warpAffine(bgr, self.matrix(), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(crop, np.uint8)
 
     def to_frame(self, points: FloatArray) -> FloatArray:
         """Points `(N, 3)` of the input, back in the frame; z is scaled alike."""
@@ -143,18 +144,10 @@ class FacePerceiver:
             self._roi = None
             return None
         landmarks = self._with_irises(bgr, mesh)
-        rotation, _, _ = head_frame(landmarks)
-        yaw, pitch, roll = head_angles(rotation)
-        return FaceObservation(
-            landmarks=landmarks,
-            confidence=presence,
-            box=_clipped_box(mesh, bgr.shape),
-            tones=_tones(crop, roi, landmarks),
-            neutral=self._neutral.update(landmarks, yaw, pitch),
-            yaw_deg=yaw,
-            pitch_deg=pitch,
-            roll_deg=roll,
+        seen = FaceObservation.measured(
+            landmarks, presence, _clipped_box(mesh, bgr.shape), _tones(crop, roi, landmarks)
         )
+        return replace(seen, neutral=self._neutral.update(seen))
 
     def count_faces(self, bgr: Image) -> int:
         """How many faces of about the same size or larger than half the largest are in the picture."""
@@ -284,5 +277,6 @@ def _tones(crop: Image, roi: _Square, landmarks: FloatArray) -> FloatArray:
     where = landmarks[:MESH_POINTS, :2] @ matrix[:, :2].T + matrix[:, 2]
     # At the outline, look a little inwards: the colour of the skin there, not of what is behind it.
     where[OVAL] += (where[_MIDDLE] - where[OVAL]) * _OUTLINE_INSET
-    sampled = cv2.remap(soft, where[None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    places, none = np.asarray(where[None], np.float32), np.empty(0, np.float32)
+    sampled = cv2.remap(soft, places, none, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.ascontiguousarray(sampled[0], np.float32)

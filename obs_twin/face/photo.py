@@ -31,28 +31,24 @@ class TargetPhoto:
 
     Attributes:
         levels: the picture, each `_LEVEL_STEP` smaller than the one before, `(h, w, 3) uint8` BGR.
-        landmarks: `(478, 3) float32` in pixels of `levels[0]`.
-        observation: the same landmarks' observation (its tones, its angles).
-        size_px: the head's size in `levels[0]`, as `FaceObservation.size_px`.
+        observation: the face in pixels of `levels[0]`.
     """
 
     levels: tuple[Image, ...]
-    landmarks: FloatArray
     observation: FaceObservation
-    size_px: float
 
     def level_for(self, size_px: float) -> tuple[Image, FloatArray]:
         """The texture whose pixels come closest to a head of `size_px` on screen, not coarser; and its uv.
 
         uv is `(468, 2) float32`, pixel centres at whole numbers.
         """
-        steps = np.log(max(self.size_px / max(size_px, 1.0), 1.0)) / np.log(_LEVEL_STEP)
+        steps = np.log(max(self.observation.head.scale / max(size_px, 1.0), 1.0)) / np.log(_LEVEL_STEP)
         index = min(int(steps + 0.25), len(self.levels) - 1)
         level = self.levels[index]
         scale = np.array(
             [level.shape[1] / self.levels[0].shape[1], level.shape[0] / self.levels[0].shape[0]], np.float32
         )
-        return level, (self.landmarks[:MESH_POINTS, :2] + 0.5) * scale - 0.5
+        return level, (self.observation.landmarks[:MESH_POINTS, :2] + 0.5) * scale - 0.5
 
 
 def read_photo(path: Path, perceiver: FacePerceiver) -> TargetPhoto:
@@ -70,7 +66,7 @@ def read_photo(path: Path, perceiver: FacePerceiver) -> TargetPhoto:
         raise FaceModelError(
             f"The photo {path.name} is damaged or not a picture that can be opened (JPEG, PNG or WebP)."
         )
-    return photo_from(picture, perceiver, path.name)
+    return photo_from(np.asarray(picture, np.uint8), perceiver, path.name)
 
 
 def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") -> TargetPhoto:
@@ -100,13 +96,14 @@ def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") ->
     x0, y0 = max(x0 - margin, 0), max(y0 - margin, 0)
     face = picture[y0 : y1 + margin, x0 : x1 + margin]
     if size > _MAX_FACE_PX:
-        face = cv2.resize(face, None, fx=_MAX_FACE_PX / size, fy=_MAX_FACE_PX / size, interpolation=cv2.INTER_AREA)
+        shrink = _MAX_FACE_PX / size
+        face = np.asarray(cv2.resize(face, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
     perceiver.reset()
     again = perceiver.perceive(face)  # landmarks of exactly the picture that is kept
     perceiver.reset()
     if again is None:
         raise FaceModelError(f"The face in {name} could not be measured. Use a sharper photo from the front.")
-    return TargetPhoto(_pyramid(face), again.landmarks, again, again.size_px)
+    return TargetPhoto(_pyramid(face), again)
 
 
 def _pyramid(face: Image) -> tuple[Image, ...]:
@@ -115,5 +112,5 @@ def _pyramid(face: Image) -> tuple[Image, ...]:
     while min(levels[-1].shape[:2]) > 48:
         scale /= _LEVEL_STEP
         size = (max(round(face.shape[1] * scale), 2), max(round(face.shape[0] * scale), 2))
-        levels.append(cv2.resize(face, size, interpolation=cv2.INTER_AREA))
+        levels.append(np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_AREA), np.uint8))
     return tuple(levels)

@@ -83,8 +83,8 @@ def draw(
         b_x, b_y = db_j * wj_x + db_k * wk_x, db_j * wj_y + db_k * wk_y
         g_x, g_y = dg_j * wj_x + dg_k * wk_x, dg_j * wj_y + dg_k * wk_y
         r_x, r_y = dr_j * wj_x + dr_k * wk_x, dr_j * wj_y + dr_k * wk_y
-        top = max(0, int(math.ceil(min(y0, y1, y2))))
-        bottom = min(height, int(math.ceil(max(y0, y1, y2))))
+        top = max(0, math.ceil(min(y0, y1, y2)))
+        bottom = min(height, math.ceil(max(y0, y1, y2)))
         for y in range(top, bottom):
             left, right = np.float32(1e9), np.float32(-1e9)
             fy = np.float32(y)
@@ -100,7 +100,7 @@ def draw(
                 left, right = min(left, x), max(right, x)
             if right < left:
                 continue
-            first, last = max(0, int(math.ceil(left))), min(width, int(math.ceil(right)))
+            first, last = max(0, math.ceil(left)), min(width, math.ceil(right))
             if first >= last:
                 continue
             dx, dy = np.float32(first) - x0, fy - y0
@@ -158,7 +158,7 @@ def blend(base: Image, layer: Image, alpha: Image, strength: float, out: Image) 
     weights = np.empty(256, np.int32)
     for n in range(256):
         t = n / 255.0
-        weights[n] = int(round(t * t * (3.0 - 2.0 * t) * strength * 256.0))
+        weights[n] = round(t * t * (3.0 - 2.0 * t) * strength * 256.0)
     height, width = alpha.shape
     for y in range(height):
         for x in range(width):
