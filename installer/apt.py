@@ -20,8 +20,11 @@ OLDEST_OBS = 28
 """The first OBS that brings obs-websocket along; the demo and the tests steer OBS through it."""
 LOCK_WAIT_S = 180
 APT = ("apt-get", "-y", "-q", "-o", f"DPkg::Lock::Timeout={LOCK_WAIT_S}", "-o", "Dpkg::Use-Pty=0")
-INSTALL = (*APT, "-o", "APT::Status-Fd=1", "install", "--no-install-recommends", "--no-upgrade", "--no-remove")
-STATUS_LINE = re.compile(r"^(dlstatus|pmstatus):[^:]*:([0-9.]+):(.*)$")
+INSTALL = (*APT, "install", "--no-install-recommends", "--no-upgrade", "--no-remove")
+TOTAL_LINE = re.compile(r"^\d+ upgraded, (\d+) newly installed")
+STAGE_LINE = re.compile(r"^(?:(Get):\d+ \S+ \S+ \S+ (\S+)|(Unpacking|Setting up) ([^ :]+))")
+STAGES = 3
+"""What apt-get does to each package: get, unpack, set up."""
 
 
 def install(needs: Sequence[Need], step: Step, account: Account) -> None:
@@ -75,15 +78,22 @@ def _as_root(by_hand: str) -> tuple[str, ...]:
 
 def _run(command: Sequence[str], step: Step, account: Account) -> Output:
     # apt-get is root's: it must not be started as the person who called sudo.
-    return run_shown(command, step, _show_line, Account(account.env))
+    return run_shown(command, step, _AptLines().show, Account(account.env))
 
 
-def _show_line(line: str, step: Step) -> None:
-    status = STATUS_LINE.match(line)
-    if status:
-        # Downloading is shown as the first half, unpacking and setting up as the second.
-        fraction = float(status[2]) / 200 + (0.5 if status[1] == "pmstatus" else 0.0)
-        step.show(status[3], fraction)
+class _AptLines:
+    """Turns apt-get's lines into progress. (Its own status pipe would not survive sudo.)"""
+
+    def __init__(self) -> None:
+        self._stages_total = 0
+        self._stages_done = 0
+
+    def show(self, line: str, step: Step) -> None:
+        if total := TOTAL_LINE.match(line):
+            self._stages_total = STAGES * int(total[1])
+        elif (stage := STAGE_LINE.match(line)) and self._stages_total:
+            self._stages_done += 1
+            step.show(f"{stage[1] or stage[3]} {stage[2] or stage[4]}", self._stages_done / self._stages_total)
 
 
 def _require_recent_obs() -> None:
@@ -128,4 +138,4 @@ def _explain(output: Output, listed: Output, by_hand: str) -> str:
         )
     if output.says("Temporary failure resolving", "Could not resolve", "Could not connect", "Failed to fetch"):
         return f"Packages could not be fetched. Check the network, then run this again. apt-get said:\n{output.tail()}"
-    return f"apt-get could not install the missing software. Try:\n    {by_hand}\nIt said:\n{output.tail()}"
+    return f"apt-get could not install the missing software. Try:\n    {by_hand}\nIt said:\n{output.complaints()}"

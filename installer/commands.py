@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -34,6 +35,11 @@ class Output:
         """The last lines, indented, for an error message."""
         kept = [line for line in self.text.splitlines() if line.strip()][-lines:]
         return "\n".join("    " + line for line in kept)
+
+    def complaints(self, lines: int = 12) -> str:
+        """The first lines that speak of an error, or else the last lines."""
+        found = [line for line in self.text.splitlines() if re.search(r"(?i)\berror\b|^E: |\bfailed\b", line)]
+        return "\n".join("    " + line for line in found[:lines]) or self.tail(lines)
 
 
 def run_shown(
