@@ -77,7 +77,7 @@ def test_install_adds_only_the_script(folder: Path, script: Path, make: Callable
     after = (folder / "basic/scenes/My_Show.json").read_text()
     assert list(json.loads(after)) == list(expected)
     assert json.loads(after) == expected
-    same = len(os.path.commonprefix([before, after]))
+    same = next(at for at, (old, new) in enumerate(zip(before, after, strict=False)) if old != new)
     assert after.endswith(before[same:])
 
 
