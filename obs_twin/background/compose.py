@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numba import njit
 
-from obs_twin.background.grid import F32, I64, U8, axis, mix_rows, shrink
+from obs_twin.background.grid import F32, I64, U8, axis, box_mean, mix_rows, shrink
 
 GRID_WIDTH = 256  # nodes across; at 720p a node stands for 5 pixels
 COLOUR_RADIUS = 3  # grid nodes over which the person's and the room's colours are averaged
-BLUR_SIGMA = (0.004, 0.035)  # of the picture's height, for strength 0 and 1
+BLUR_SIGMA = (0.008, 0.035)  # of the picture's height, for strength 0 and 1
 
 
 class Backdrop(NamedTuple):
@@ -37,7 +37,7 @@ def fit(picture: U8, width: int, height: int) -> Backdrop:
     x, y = (columns - crop_columns) // 2, (rows - crop_rows) // 2
     crop = picture[y : y + crop_rows, x : x + crop_columns]
     kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    fitted = np.ascontiguousarray(cv2.resize(crop, (width, height), interpolation=kernel))
+    fitted = np.asarray(cv2.resize(crop, (width, height), interpolation=kernel), np.uint8)
     return Backdrop(fitted, _glow(fitted))
 
 
@@ -67,10 +67,9 @@ def blur(bgr: U8, alpha: F32, strength: float) -> None:
     mask = np.empty((rows, columns), np.float32)
     shrink(bgr, small)
     shrink(alpha, mask)
-    weighted = _weigh(small, mask)
-    weighted = cv2.GaussianBlur(weighted, (0, 0), sigma / factor, borderType=cv2.BORDER_REFLECT)
-    room = cv2.resize(_normalise(weighted), (width, height), interpolation=cv2.INTER_LINEAR)
-    _compose(bgr, alpha, room, None, 0.0)
+    soft = cv2.GaussianBlur(_weigh(small, mask), (0, 0), sigma / factor, borderType=cv2.BORDER_REFLECT)
+    room = cv2.resize(_normalise(np.asarray(soft, np.float32)), (width, height), interpolation=cv2.INTER_LINEAR)
+    _compose(bgr, alpha, np.asarray(room, np.uint8), None, 0.0)
 
 
 def cut_out(bgr: U8, alpha: F32) -> U8:
@@ -80,8 +79,7 @@ def cut_out(bgr: U8, alpha: F32) -> U8:
     nothing shows, the picture is wiped, so that the room is not sent along unseen.
     """
     _compose(bgr, alpha, np.zeros_like(bgr), None, -1.0)
-    coverage: U8 = cv2.convertScaleAbs(alpha, alpha=255.0)
-    return coverage
+    return np.asarray(cv2.convertScaleAbs(alpha, alpha=255.0), np.uint8)
 
 
 def _grid_size(height: int, width: int) -> tuple[int, int]:
@@ -93,8 +91,7 @@ def _glow(picture: U8) -> F32:
     rows, columns = _grid_size(*picture.shape[:2])
     small = np.empty((rows, columns, 3), np.uint8)
     shrink(picture, small)
-    soft: F32 = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 8.0)
-    return soft
+    return np.asarray(cv2.GaussianBlur(small.astype(np.float32), (0, 0), 8.0), np.float32)
 
 
 def _compose(bgr: U8, alpha: F32, picture: U8, glow: F32 | None, wrap: float) -> None:
@@ -104,9 +101,8 @@ def _compose(bgr: U8, alpha: F32, picture: U8, glow: F32 | None, wrap: float) ->
     rows, columns = _grid_size(height, width)
     small = np.empty((rows, columns, 3), np.uint8)
     shrink(bgr, small)
-    mask = cv2.resize(alpha, (columns, rows), interpolation=cv2.INTER_AREA)
-    size = 2 * COLOUR_RADIUS + 1
-    sums = cv2.blur(_gather_colours(small, mask), (size, size), borderType=cv2.BORDER_REFLECT)
+    mask = np.asarray(cv2.resize(alpha, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+    sums = box_mean(_gather_colours(small, mask), COLOUR_RADIUS)
     nodes = _estimate(sums, picture[:1, :1].astype(np.float32) if glow is None else glow)
     _blend(bgr, alpha, picture, mask, nodes, *axis(height, rows), *axis(width, columns), wrap)
 
@@ -191,7 +187,7 @@ def _blend(
     rows, columns = mask.shape
     kinds = np.empty(columns + 1, np.int8)
     line = np.empty((columns, 10), np.float32)
-    one, zero = np.float32(1.0), np.float32(0.0)
+    one, zero, half, full = np.float32(1.0), np.float32(0.0), np.float32(0.5), np.float32(255.0)
     strength = np.float32(max(wrap, 0.0))
     opaque = wrap >= 0.0
     for row_span in range(rows + 1):
@@ -215,6 +211,7 @@ def _blend(
             kinds[s] = 0 if high <= np.float32(1e-6) else (1 if low >= np.float32(0.9999) else 2)
             mixed = mixed or kinds[s] == 2
         for y in range(row_starts[row_span], row_starts[row_span + 1]):
+            pixels, picture_row, coverage = bgr[y].ravel(), picture[y].ravel(), alpha[y]
             if mixed:
                 mix_rows(nodes[top], nodes[bottom], row_weights[y], line)
             s = 0
@@ -225,25 +222,27 @@ def _blend(
                     end += 1
                 first, last = column_starts[s], column_starts[end]
                 if kind == 0:
-                    bgr[y, first:last] = picture[y, first:last]
+                    room_row = picture_row[3 * first : 3 * last]
+                    shown = pixels[3 * first : 3 * last]
+                    for i in range(shown.size):
+                        shown[i] = room_row[i]
                 elif kind == 2:
                     for span in range(s, end):
-                        near, far = line[max(span - 1, 0)], line[min(span, columns - 1)]
+                        i, j = max(span - 1, 0), min(span, columns - 1)
                         for x in range(column_starts[span], column_starts[span + 1]):
-                            t, a = column_weights[x], alpha[y, x]
-                            inside = near[6] + t * (far[6] - near[6])
-                            light = strength * a * (one - inside)
+                            t, a = column_weights[x], coverage[x]
+                            u, rest = one - t, one - a
+                            light = strength * a * (one - u * line[i, 6] - t * line[j, 6])
                             for c in range(3):
-                                level = np.float32(bgr[y, x, c])
+                                level = np.float32(pixels[3 * x + c])
                                 if a < one:
-                                    person = near[c] + t * (far[c] - near[c])
-                                    room = near[3 + c] + t * (far[3 + c] - near[3 + c])
-                                    level = person + a * (level - a * person - (one - a) * room)
-                                    level = min(max(level, zero), np.float32(255.0))
-                                if light > zero:
-                                    glow = near[7 + c] + t * (far[7 + c] - near[7 + c])
-                                    level += light * (glow - level)
+                                    person = u * line[i, c] + t * line[j, c]
+                                    room = u * line[i, 3 + c] + t * line[j, 3 + c]
+                                    level = person + a * (level - a * person - rest * room)
+                                    level = min(max(level, zero), full)
+                                glow = u * line[i, 7 + c] + t * line[j, 7 + c]
+                                level += light * (glow - level)
                                 if opaque:
-                                    level = a * level + (one - a) * np.float32(picture[y, x, c])
-                                bgr[y, x, c] = np.uint8(level + np.float32(0.5))
+                                    level = a * level + rest * np.float32(picture_row[3 * x + c])
+                                pixels[3 * x + c] = np.uint8(level + half)
                 s = end

@@ -13,18 +13,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numba import njit
 
-from obs_twin.background.grid import F32, I64, U8, Axis, axis, mix_rows, shrink
+from obs_twin.background.grid import F32, I64, U8, Axis, axis, box_mean, mix_rows, shrink
 
 GUIDE_RADIUS = 4  # coarse cells: 20 pixels at 720p
 GUIDE_EPSILON = 3e-4  # colour variance (0..1 squared) that counts as flat
 DOUBT = (0.2, 0.8)  # network answers below and above are taken as none and all
 EDGE = (0.15, 0.85)  # filter output below and above is taken as none and all
 MEMORY = 0.75  # share of the past where the picture stands still
+MOTION_RADIUS = 2  # coarse cells over which change is judged
 STILL = (0.012, 0.05)  # local change per frame (0..1): below is still, above is motion
 CUT = 0.2  # mean change per frame above which the scene is another one
 
@@ -73,9 +73,9 @@ class Matte:
         person = self._steady(self._net.get_tensor(self._output)[0, :, :, 0])
 
         _gather_moments(self._rgb[0], person, DOUBT[0], DOUBT[1], self._moments)
-        means = _box(self._moments)
+        means = box_mean(self._moments, GUIDE_RADIUS)
         _solve(means, GUIDE_EPSILON, self._coefficients)
-        coefficients = _box(self._coefficients)
+        coefficients = box_mean(self._coefficients, GUIDE_RADIUS)
 
         if out is None:
             out = np.empty((height, width), np.float32)
@@ -91,19 +91,13 @@ class Matte:
             self._seen = self._small.copy()
             self._past[:] = person
             return self._past
-        change = cv2.blur(_difference(self._small, self._seen), (5, 5))
+        change = box_mean(_difference(self._small, self._seen), MOTION_RADIUS)
         self._seen[:] = self._small
         if change.mean() > CUT:
             self._past[:] = person
         else:
             _blend_past(person, change, MEMORY, STILL[0], STILL[1], self._past)
         return self._past
-
-
-def _box(values: F32) -> F32:
-    size = 2 * GUIDE_RADIUS + 1
-    means: F32 = cv2.blur(values, (size, size), borderType=cv2.BORDER_REFLECT)
-    return means
 
 
 @njit(cache=True, nogil=True, fastmath=True)

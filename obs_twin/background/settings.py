@@ -20,7 +20,7 @@ class BackgroundError(ValueError):
 
 @dataclass(frozen=True)
 class BackgroundSettings:
-    """`blur_strength` and `light_wrap` run from 0 (none) to 1 (strong); `mirror` flips the picture left to right."""
+    """`blur_strength` and `light_wrap` run from 0 (none) to 1 (strong)."""
 
     mode: Mode = "replace"
     picture_path: Path | None = None
@@ -37,7 +37,7 @@ class BackgroundSettings:
 
 
 def read_picture(path: Path) -> U8:
-    """The picture file as `(H, W, 3) uint8 BGR`; transparency is laid over black. Raises BackgroundError."""
+    """The picture file as `(H, W, 3) uint8 BGR`; transparency is ignored. Raises BackgroundError."""
     try:
         data = np.fromfile(path, np.uint8)  # not cv2.imread: that fails on non-ASCII paths on Windows
     except OSError as error:
