@@ -1,9 +1,9 @@
 """The actor's light on the target's face.
 
-Photo and actor are compared at the mesh points, in the logarithm of their colours: what is left after smoothing over the
-face is the ratio of the two lights (and of the two skins), without the photo's features. Multiplying the photo with that
-ratio removes the photo's own shading and puts the room's in its place. Points where the two faces differ by a feature and
-not by light (brows, lips, a moustache, hair on the forehead) are known beforehand or found as outliers.
+Photo and actor are compared at the mesh points, in the logarithm of their colours: what is left after smoothing over
+the face is the ratio of the two lights (and of the two skins), without the photo's features. Multiplying the photo with
+that ratio removes the photo's own shading and puts the room's in its place. Points where the two faces differ by a
+feature and not by light (brows, lips, a moustache, hair on the forehead) are known beforehand or found as outliers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from obs_twin.face.topology import (
 _NOSTRILS = np.array([2, 97, 98, 99, 60, 75, 20, 242, 141, 94, 370, 462, 250, 290, 305, 328, 327, 326], np.int32)
 _FEATURES = np.unique(np.concatenate([LIPS_INNER, LIPS_OUTER, RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, _NOSTRILS]))
 _DARKEST = 6.0  # added before the logarithm, so that noise in black does not count
-_OUTLIER = 0.35  # log units away from the plain trend at which a point counts no more
+_OUTLIER = 0.45  # log units away from the plain trend at which a point counts no more
+_CHROMA_OUTLIER = 0.16  # the same for the differences between channels, in which skin varies little
 _TREND_RIDGE = 1e-3
 _TREND_WEIGHT = 0.02
 
@@ -55,7 +56,10 @@ class LightTransfer:
         self._kernel = smoothing_kernel(points, radius)
         x, y = points[:, 0], points[:, 1]
         z = points[:, 2]
-        self._trend = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, z], axis=1).astype(np.float64)
+        self._trend = np.stack([np.ones_like(x), x, y, x * x, z], axis=1).astype(np.float64)
+        # Where to start from: the middle of the face is skin on everybody.
+        seed = np.exp(-0.5 * np.square(points[:, :2] - points[4, :2]).sum(axis=1) / 0.3**2)
+        self._seed = seed.astype(np.float32)
         self._prior = np.ones(MESH_POINTS, np.float32)
         self._prior[_FEATURES] = 0.02
         self._area = 1.0 / smoothing_kernel(points, radius / 3).sum(1)
@@ -77,13 +81,16 @@ class LightTransfer:
 
     def _robust_trend(self, ratio: FloatArray) -> tuple[FloatArray, FloatArray]:
         """A quadratic surface through most of the points, and how far each point is to be trusted (0..1)."""
-        trust = np.ones(MESH_POINTS, np.float32)
+        trust = self._seed
         trend = ratio
         for _ in range(4):
             weighted = self._trend * (trust * self._prior * self._area)[:, None]
             normal = weighted.T @ self._trend
             normal[np.diag_indices_from(normal)] += _TREND_RIDGE * np.trace(normal)
             trend = (self._trend @ np.linalg.solve(normal, weighted.T @ ratio)).astype(np.float32)
-            away = np.abs(ratio - trend).max(axis=1) / np.float32(_OUTLIER)
-            trust = np.square(np.clip(1 - away * away, 0, 1))
+            rest = ratio - trend
+            brightness = rest.mean(axis=1)
+            chroma = np.abs(rest - brightness[:, None]).max(axis=1)
+            away = np.square(brightness / np.float32(_OUTLIER)) + np.square(chroma / np.float32(_CHROMA_OUTLIER))
+            trust = np.square(np.clip(1 - away, 0, 1))
         return trend, trust

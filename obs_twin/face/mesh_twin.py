@@ -4,24 +4,27 @@ A frame's way, all of it inside one rectangle around the face:
 
     surroundings   the actor's own picture, its outline pulled towards the target's (shape)
     texture        the photo's triangles on the actor's, lit by the actor's room (light), far to near
-    match          softened to the camera's sharpness, the camera's own grain put back
+    match          softened to the camera's sharpness, the camera's own grain put back; the actor's hair kept in front
     blend          coverage feathered towards the outline, open at eyes and mouth: the actor's own are seen there
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.focus import FocusTable
 from obs_twin.face.light import LightTransfer, smoothing_kernel
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import TargetPhoto, read_photo
-from obs_twin.face.rasterise import blend, draw, visible_order
+from obs_twin.face.rasterise import blend, draw, keep_in_front, tint_disc, visible_order
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_EYE, TRIANGLES
 
@@ -31,13 +34,19 @@ Image = npt.NDArray[np.uint8]
 # outline's shift each takes part in.
 _RINGS = ((1.18, 0.75), (1.42, 0.3), (1.75, 0.0))
 _MIDDLE = 6  # the bridge of the nose
+_MIN_FACE_PX = 16
+_SHAPE_RADIUS = 0.09  # finer differences in shape than this, in units of the head's size, stay the actor's
+_SEAM_SOFTNESS = 0.006
+# Mean difference in log colour between actor and twin from which on a pixel of the forehead is hair.
+_HAIR_FROM, _HAIR_FULLY = 0.25, 0.5
 
 
 def _ring_triangles() -> npt.NDArray[np.int32]:
     count = len(OVAL)
-    rows = [OVAL, *(np.arange(MESH_POINTS + r * count, MESH_POINTS + (r + 1) * count) for r in range(len(_RINGS)))]
+    rows: list[npt.NDArray[Any]] = [OVAL]
+    rows += [np.arange(MESH_POINTS + r * count, MESH_POINTS + (r + 1) * count) for r in range(len(_RINGS))]
     triangles = []
-    for inner, outer in zip(rows, rows[1:], strict=False):
+    for inner, outer in pairwise(rows):
         for k in range(count):
             n = (k + 1) % count
             triangles += [(inner[k], outer[k], inner[n]), (inner[n], outer[k], outer[n])]
@@ -74,10 +83,12 @@ class MeshTwin:
         self._photo = photo
         self._settings = settings or FaceSettings()
         self._neutral = photo.observation.local[:MESH_POINTS]
-        self._light = LightTransfer(photo.observation.tones, self._neutral)
-        kernel = smoothing_kernel(self._neutral, 0.09)
+        self._light = LightTransfer(photo.observation.appearance.tones, self._neutral)
+        self._focus = FocusTable(*photo.measured_levels())
+        kernel = smoothing_kernel(self._neutral, _SHAPE_RADIUS)
         self._shape_kernel = kernel / kernel.sum(1, keepdims=True)
         self._outline_distance = _distance_to_outline(self._neutral)
+        self._hair_zone = _hair_zone(self._neutral, self._outline_distance)
         self._jaw = _jaw_share(self._neutral)
 
     def render(self, bgr: Image, observation: FaceObservation, settings: FaceSettings | None = None) -> Rect:
@@ -87,31 +98,75 @@ class MeshTwin:
             The changed rectangle `(x0, y0, x1, y1)`; empty `(0, 0, 0, 0)` if nothing was changed.
         """
         chosen = settings or self._settings
-        if chosen.strength <= 0:
-            return (0, 0, 0, 0)
         mesh = observation.landmarks[:MESH_POINTS]
         shaped = self._shaped(observation, chosen.shape)
         actor_points, twin_points = _with_rings(mesh, shaped)
-        rect = _bounds(actor_points, twin_points, bgr.shape)
-        x0, y0, x1, y1 = rect
-        if x1 - x0 < 8 or y1 - y0 < 8:
+        rect = x0, y0, x1, y1 = _bounds(actor_points, twin_points, bgr.shape)
+        if chosen.strength <= 0 or x1 - x0 < _MIN_FACE_PX or y1 - y0 < _MIN_FACE_PX:
             return (0, 0, 0, 0)
-        region = bgr[y0:y1, x0:x1]
         corner = np.array([x0, y0], np.float32)
-        actor_xy = actor_points[:, :2] - corner
-        twin_xy = twin_points[:, :2] - corner
-        alpha = np.clip(self._outline_distance / max(chosen.feather, 1e-3), 0, 1).astype(np.float32)
-
-        base = _surroundings(region, actor_xy, twin_xy, alpha) if chosen.shape > 0 else region.copy()
-        layer = base.copy()
-        coverage = np.zeros(layer.shape[:2], np.uint8)
-        level, uv = self._photo.level_for(observation.head.scale)
-        gains = self._light.gains(observation.tones, chosen.light)
-        draw(level, uv, twin_xy, visible_order(shaped, TRIANGLES), gains, alpha, layer, coverage)
-        softness = max(observation.head.scale * 0.006, 0.6)
-        coverage = cv2.GaussianBlur(coverage, (0, 0), softness)
-        blend(base, layer, coverage, chosen.strength, region)
+        marks = np.empty((MESH_POINTS, 2), np.float32)
+        marks[:, 0] = np.clip(self._outline_distance / max(chosen.feather, 1e-3), 0, 1)
+        marks[:, 1] = self._hair_zone * chosen.hair_in_front
+        region = bgr[y0:y1, x0:x1]
+        if chosen.shape > 0:
+            _pull_surroundings(region, actor_points[:, :2] - corner, twin_points[:, :2] - corner, marks[:, 0] < 1)
+        self._draw_face(region, shaped, corner, marks, observation, chosen)
         return rect
+
+    def _draw_face(
+        self,
+        region: Image,
+        shaped: FloatArray,
+        corner: FloatArray,
+        marks: FloatArray,
+        observation: FaceObservation,
+        chosen: FaceSettings,
+    ) -> None:
+        """The target's face on the points `shaped` of `region`, whose surroundings fit already."""
+        x0, y0, x1, y1 = _bounds(shaped, shaped, region.shape, corner)
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            return
+        target = region[y0:y1, x0:x1]
+        corner = corner + np.array([x0, y0], np.float32)
+        look = observation.appearance
+        head_px = observation.head.scale
+        gains = self._light.gains(look.tones, chosen.light)
+        base = target.copy()
+        self._tint_irises(base, observation, corner, gains, chosen.iris_colour)
+        layer = base.copy()
+        drawn = np.zeros((*layer.shape[:2], 2), np.uint8)
+        level, uv = self._photo.level_for(head_px)
+        draw(level, uv, shaped[:, :2] - corner, visible_order(shaped, TRIANGLES), layer, gains, marks, drawn)
+        coverage, zone = (np.ascontiguousarray(drawn[..., k]) for k in (0, 1))
+
+        blur_px = self._focus.blur_px(head_px, look.fineness) * chosen.sharpness_match
+        if blur_px > 0.3:
+            layer = _blurred(layer, blur_px)
+        if chosen.hair_in_front > 0:
+            shown = np.empty_like(coverage)
+            keep_in_front(base, layer, zone, _HAIR_FROM, _HAIR_FULLY, shown)
+            coverage = np.asarray(cv2.multiply(coverage, _blurred(shown, 1.0), scale=1 / 255), np.uint8)
+        coverage = _blurred(coverage, max(head_px * _SEAM_SOFTNESS, 0.7, blur_px))
+        grain = chosen.grain * look.noise
+        soft = _blurred(base, 1.0) if grain > 0.5 else base
+        blend(base, soft, layer, coverage, chosen.strength, 2.5 * grain, target)
+
+    def _tint_irises(
+        self, base: Image, observation: FaceObservation, corner: FloatArray, gains: FloatArray, amount: float
+    ) -> None:
+        """Give the actor's irises the target's colour, in the actor's light."""
+        if amount <= 0:
+            return
+        actor = observation.appearance.iris_tones
+        target = self._photo.observation.appearance.iris_tones
+        circles = observation.irises
+        circles[:, :2] -= corner
+        for side, eye in enumerate((RIGHT_EYE, LEFT_EYE)):
+            lit = target[side] * gains[eye].mean(0)
+            factors = np.clip((lit + 8) / (actor[side] + 8), 0.4, 2.5) ** np.float32(amount)
+            x, y, radius = (float(v) for v in circles[side])
+            tint_disc(base, x, y, radius, factors.astype(np.float32))
 
     def _shaped(self, observation: FaceObservation, amount: float) -> FloatArray:
         """The actor's mesh points `(468, 3)` with the target's proportions, in the actor's pose and expression."""
@@ -142,6 +197,15 @@ def _distance_to_outline(points: FloatArray) -> FloatArray:
     return shortened
 
 
+def _hair_zone(points: FloatArray, outline_distance: FloatArray) -> FloatArray:
+    """Where the actor's hair may hang into the face, 0..1: the forehead, and the sides down to the nose."""
+    brows = points[[66, 296, 70, 300], 1].mean()
+    nose = points[2, 1]
+    forehead = np.clip((brows - points[:, 1]) / (0.35 * (brows - points[10, 1])), 0, 1)
+    sides = np.clip(1 - outline_distance / 0.12, 0, 1) * np.clip((nose - points[:, 1]) / (0.3 * (nose - brows)), 0, 1)
+    return np.asarray(np.maximum(forehead, sides), np.float32)
+
+
 def _jaw_share(points: FloatArray) -> FloatArray:
     """How much each point moves with the jaw: 0 above the mouth's line, 1 at the lower lip and the chin."""
     line = points[[78, 308], 1].mean()
@@ -161,23 +225,27 @@ def _with_rings(mesh: FloatArray, shaped: FloatArray) -> tuple[FloatArray, Float
     return np.concatenate(actor), np.concatenate(twin)
 
 
-def _bounds(actor: FloatArray, twin: FloatArray, shape: tuple[int, ...]) -> Rect:
-    low = np.floor(np.minimum(actor[:, :2].min(0), twin[:, :2].min(0))) - 1
-    high = np.ceil(np.maximum(actor[:, :2].max(0), twin[:, :2].max(0))) + 2
-    x0, x1 = (int(np.clip(v, 0, shape[1])) for v in (low[0], high[0]))
-    y0, y1 = (int(np.clip(v, 0, shape[0])) for v in (low[1], high[1]))
+def _bounds(actor: FloatArray, twin: FloatArray, shape: tuple[int, ...], corner: FloatArray | None = None) -> Rect:
+    low = np.floor(np.minimum(actor[:, :2].min(0), twin[:, :2].min(0))) - 2
+    high = np.ceil(np.maximum(actor[:, :2].max(0), twin[:, :2].max(0))) + 3
+    if corner is not None:
+        low, high = low - corner, high - corner
+    x0, x1 = (int(min(max(v, 0), shape[1])) for v in (low[0], high[0]))
+    y0, y1 = (int(min(max(v, 0), shape[0])) for v in (low[1], high[1]))
     return (x0, y0, x1, y1)
 
 
-def _surroundings(region: Image, actor_xy: FloatArray, twin_xy: FloatArray, alpha: FloatArray) -> Image:
-    """The actor's own picture, pulled to the twin's outline, mouth and eyes; only where the twin does not cover it."""
-    out = region.copy()
-    seen = TRIANGLES[(alpha[TRIANGLES] < 1).any(axis=1)]
+def _pull_surroundings(
+    region: Image, actor_xy: FloatArray, twin_xy: FloatArray, uncovered: npt.NDArray[np.bool_]
+) -> None:
+    """Pull the actor's own picture to the twin's outline, mouth and eyes, where the twin does not cover it."""
+    seen = TRIANGLES[uncovered[TRIANGLES].any(axis=1)]
     triangles = np.concatenate([_RING_TRIANGLES, seen, _OPENINGS])
-    ones = np.ones((len(actor_xy), 3), np.float32)
-    source = np.ascontiguousarray(region)
-    draw(source, actor_xy, twin_xy, triangles, ones, ones[:, 0].copy(), out, np.empty(out.shape[:2], np.uint8))
-    return out
+    draw(region.copy(), actor_xy, twin_xy, triangles, region)
+
+
+def _blurred(picture: Image, sigma_px: float) -> Image:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px), np.uint8)
 
 
 def open_mesh_twin(files: Sequence[Path], perceiver: FacePerceiver, settings: FaceSettings | None = None) -> MeshTwin:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.appearance import Appearance
 from obs_twin.face.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
 
 FloatArray = npt.NDArray[np.float32]
@@ -46,8 +47,7 @@ class FaceObservation:
             camera): 468 mesh points, then five points of the right and five of the left iris.
         confidence: 0..1, the mesh network's own belief that it looks at a face.
         box: `(x0, y0, x1, y1)` integer pixels around the mesh, clipped to the frame, half open.
-        tones: `(468, 3) float32` BGR 0..255, the actor's colours around each mesh point (blurred over about 4 % of
-            the face), from which a face model takes the room's light.
+        appearance: light, eye colour, sharpness and noise of the face in this frame, for a face model to match.
         neutral: `(468, 3) float32` or None: the actor's resting face as known so far, like `local`.
         head: the head's axes.
         local: `(478, 3) float32`, the landmarks in the head's axes and units: the expression without the pose.
@@ -58,7 +58,7 @@ class FaceObservation:
     landmarks: FloatArray
     confidence: float
     box: Rect
-    tones: FloatArray
+    appearance: Appearance
     neutral: FloatArray | None
     head: HeadFrame
     local: FloatArray
@@ -72,14 +72,14 @@ class FaceObservation:
         landmarks: FloatArray,
         confidence: float,
         box: Rect,
-        tones: FloatArray,
+        appearance: Appearance,
         neutral: FloatArray | None = None,
     ) -> FaceObservation:
         """An observation whose head, local points and angles follow from its landmarks."""
         head = head_frame(landmarks)
         yaw, pitch, roll = head_angles(head.rotation)
         local = to_local(landmarks, head)
-        return cls(landmarks, confidence, box, tones, neutral, head, local, yaw, pitch, roll)
+        return cls(landmarks, confidence, box, appearance, neutral, head, local, yaw, pitch, roll)
 
     @property
     def irises(self) -> FloatArray:

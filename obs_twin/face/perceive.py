@@ -19,16 +19,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.appearance import Appearance, fine_detail, iris_tone, tones_at
 from obs_twin.face.detect import Detection, FaceDetector, overlap
 from obs_twin.face.litert import Network
 from obs_twin.face.neutral import NeutralTracker
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.topology import (
     ALL_POINTS,
+    IRIS_POINTS,
     LEFT_EYE,
     LEFT_IRIS,
     MESH_POINTS,
-    OVAL,
     RIGHT_EYE,
     RIGHT_IRIS,
 )
@@ -42,12 +43,11 @@ _EYE_MARGIN = 2.3  # the iris network's square, over the distance between the ey
 _MIN_EYE_PX = 7.0  # below this width of an eye the iris network only guesses
 _MIN_PRESENCE = 0.5
 _VERIFY_EVERY_FRAMES = 30
-_TONE_BLUR_PX = 5  # on the 192 px crop, where a face is about 128 px wide
-_OUTLINE_INSET = 0.1
-_MIDDLE = 6  # the bridge of the nose
-# The iris network's contour rows for an eye's opening: lower lid from the outer to the inner corner, then upper lid.
-_LOWER_LID = list(range(0, 9))
-_UPPER_LID = list(range(9, 16))
+# The iris network's contour rows in the order of `topology.RIGHT_EYE`: lower lid from the outer to the inner corner,
+# then the upper lid backwards.
+_LIDS = [*range(0, 9), *range(15, 8, -1)]
+_NO_TONE = np.full(3, 60, np.float32)
+_EYES = ((RIGHT_EYE, RIGHT_IRIS), (LEFT_EYE, LEFT_IRIS))
 
 
 def largest(detections: Sequence[Detection]) -> Detection | None:
@@ -63,15 +63,12 @@ class _Square:
     side_px: float
     angle: float
     input_px: int
-    mirrored: bool = False
 
     def matrix(self) -> npt.NDArray[np.float64]:
         """`(2, 3)`: frame to input."""
         scale = self.input_px / self.side_px
         c, s = math.cos(self.angle) * scale, math.sin(self.angle) * scale
         rotation = np.array([[c, s], [-s, c]])
-        if self.mirrored:
-            rotation[0] *= -1
         shift = self.input_px / 2 - rotation @ np.array(self.centre)
         return np.concatenate([rotation, shift[:, None]], axis=1)
 
@@ -81,15 +78,18 @@ class _Square:
         return np.asarray(crop, np.uint8)
 
     def to_frame(self, points: FloatArray) -> FloatArray:
-        """Points `(N, 3)` of the input, back in the frame; z is scaled alike."""
+        """Points `(N, 2 or 3)` of the input, back in the frame; z is scaled alike."""
         scale = self.side_px / self.input_px
         c, s = math.cos(self.angle) * scale, math.sin(self.angle) * scale
-        rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, scale]], np.float32)
-        local = points - np.array([self.input_px / 2, self.input_px / 2, 0], np.float32)
-        if self.mirrored:
-            local[:, 0] *= -1
-        moved: FloatArray = local @ rotation.T + np.array([*self.centre, 0], np.float32)
+        moved = points * np.float32(scale)
+        local = points[:, :2] - np.float32(self.input_px / 2)
+        moved[:, :2] = local @ np.array([[c, s], [-s, c]], np.float32) + np.array(self.centre, np.float32)
         return moved
+
+    def from_frame(self, points: FloatArray) -> FloatArray:
+        """Points `(N, 2)` of the frame in the input."""
+        matrix = self.matrix().astype(np.float32)
+        return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 class FacePerceiver:
@@ -119,12 +119,14 @@ class FacePerceiver:
         self._frame_number = 0
         self._roi: _Square | None = None
         self._doubts = 0
+        self._eyes: list[_Look | None] = [None, None]
 
     def reset(self) -> None:
         """Forget the followed face: after a cut, a change of source or of size."""
         self._roi = None
         self._doubts = 0
         self._frame_number = 0
+        self._eyes = [None, None]
         self._neutral.reset()
 
     def perceive(self, bgr: Image) -> FaceObservation | None:
@@ -144,9 +146,10 @@ class FacePerceiver:
             self._roi = None
             return None
         landmarks = self._with_irises(bgr, mesh)
-        seen = FaceObservation.measured(
-            landmarks, presence, _clipped_box(mesh, bgr.shape), _tones(crop, roi, landmarks)
-        )
+        tones = tones_at(crop, roi.from_frame(landmarks[:MESH_POINTS, :2]))
+        irises = np.stack([_NO_TONE if look is None else look.tone for look in self._eyes])
+        appearance = Appearance(tones, irises, *fine_detail(bgr, landmarks))
+        seen = FaceObservation.measured(landmarks, presence, _clipped_box(mesh, bgr.shape), appearance)
         return replace(seen, neutral=self._neutral.update(seen))
 
     def count_faces(self, bgr: Image) -> int:
@@ -170,6 +173,7 @@ class FacePerceiver:
     def _search(self, bgr: Image) -> tuple[FloatArray, float, Image, _Square] | None:
         """Detect anew: the whole frame, and one of its squares in turn (the whole frame hides small faces)."""
         self._doubts = 0
+        self._eyes = [None, None]
         detections = self._detector.detect(bgr)
         if not detections:
             detections = self._detector.detect(bgr, self._search_square(bgr.shape))
@@ -198,33 +202,80 @@ class FacePerceiver:
         return roi.to_frame(raw.reshape(MESH_POINTS, 3)), presence, crop, roi
 
     def _with_irises(self, bgr: Image, mesh: FloatArray) -> FloatArray:
+        """All 478 landmarks. One eye is looked at per frame, in turn; the other follows it, as eyes do."""
         landmarks = np.empty((ALL_POINTS, 3), np.float32)
         landmarks[:MESH_POINTS] = mesh
-        for eye, iris, mirrored in ((RIGHT_EYE, RIGHT_IRIS, False), (LEFT_EYE, LEFT_IRIS, True)):
-            outer, inner = mesh[eye[0]], mesh[eye[8]]
-            across = (outer - inner if mirrored else inner - outer)[:2]
-            width = float(np.linalg.norm(across))
+        turn = self._frame_number % 2
+        before = self._eyes[turn]
+        self._eyes[turn] = fresh = self._look(bgr, mesh, turn)
+        other = self._eyes[1 - turn]
+        if fresh is None:
+            self._eyes[1 - turn] = other = None
+        elif other is None:
+            self._eyes[1 - turn] = other = self._look(bgr, mesh, 1 - turn)
+        elif before is not None:
+            # The other eye's look is one frame old, `before` two.
+            lids = other.lids + (fresh.lids - before.lids) * np.array([0, 0.5], np.float32)
+            iris = other.iris + (fresh.iris.mean(0) - before.iris.mean(0)) * np.float32(0.5)
+            other = replace(other, lids=lids, iris=iris)
+        for side, (eye, iris_rows) in enumerate(_EYES):
+            look = fresh if side == turn else other
+            square = _eye_square(mesh, side)
             depth = float(mesh[eye, 2].mean())
-            if width < _MIN_EYE_PX:
-                landmarks[iris] = _resting_iris(mesh[eye])
+            if look is None:
+                landmarks[iris_rows] = _resting_iris(mesh[eye])
                 continue
-            middle = (outer + inner) / 2
-            roi = _Square(
-                (float(middle[0]), float(middle[1])),
-                width * _EYE_MARGIN,
-                math.atan2(float(across[1]), float(across[0])),
-                EYE_PX,
-                mirrored,
-            )
-            rgb = cv2.cvtColor(roi.crop(bgr), cv2.COLOR_BGR2RGB).astype(np.float32)
-            rgb *= 1 / 255.0
-            contours, points = self._iris.run(rgb)
-            lids = roi.to_frame(contours.reshape(71, 3))
-            landmarks[eye[:9], :2] = lids[_LOWER_LID, :2]
-            landmarks[eye[9:], :2] = lids[_UPPER_LID, :2][::-1]
-            landmarks[iris] = roi.to_frame(points.reshape(5, 3))
-            landmarks[iris, 2] = depth
+            lids = square.from_frame(mesh[eye, :2]) + look.lids * EYE_PX
+            landmarks[eye, :2] = square.to_frame(lids)
+            landmarks[iris_rows, :2] = square.to_frame(look.iris * np.float32(EYE_PX))
+            landmarks[iris_rows, 2] = depth
         return landmarks
+
+    def _look(self, bgr: Image, mesh: FloatArray, side: int) -> _Look | None:
+        """Measure one eye; None if it is too small."""
+        eye, _ = _EYES[side]
+        square = _eye_square(mesh, side)
+        if square.side_px < _MIN_EYE_PX * _EYE_MARGIN:
+            return None
+        mirrored = side == 1
+        crop = square.crop(bgr)
+        rgb = cv2.cvtColor(cv2.flip(crop, 1) if mirrored else crop, cv2.COLOR_BGR2RGB).astype(np.float32)
+        rgb *= 1 / 255.0
+        contours, points = self._iris.run(rgb)
+        lids = contours.reshape(71, 3)[_LIDS, :2]
+        iris = points.reshape(IRIS_POINTS, 3)[:, :2].copy()
+        if mirrored:
+            lids[:, 0] = EYE_PX - lids[:, 0]
+            iris[:, 0] = EYE_PX - iris[:, 0]
+        radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
+        tone = iris_tone(crop, iris[0], radius)
+        offset = (lids - square.from_frame(mesh[eye, :2])) / EYE_PX
+        return _Look(offset.astype(np.float32), iris / np.float32(EYE_PX), tone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One measured eye, in its square (unit: the square's side).
+
+    Attributes:
+        lids: `(16, 2)`, the opening's contour as the iris network sees it, less the mesh network's.
+        iris: `(5, 2)`.
+        tone: `(3,)` the iris's colour.
+    """
+
+    lids: FloatArray
+    iris: FloatArray
+    tone: FloatArray
+
+
+def _eye_square(mesh: FloatArray, side: int) -> _Square:
+    """The iris network's square around the right (0) or left (1) eye."""
+    eye, _ = _EYES[side]
+    outer, inner = mesh[eye[0], :2], mesh[eye[8], :2]
+    across = inner - outer if side == 0 else outer - inner
+    x, y = (float(v) for v in (outer + inner) / 2)
+    width = float(np.hypot(across[0], across[1]))
+    return _Square((x, y), max(width * _EYE_MARGIN, 1.0), math.atan2(float(across[1]), float(across[0])), EYE_PX)
 
 
 def _square_from(detection: Detection) -> _Square:
@@ -268,15 +319,3 @@ def _resting_iris(eye: FloatArray) -> FloatArray:
     radius = float(np.linalg.norm(eye[8, :2] - eye[0, :2])) * 0.22
     ring = np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0], [-1, 0, 0], [0, 1, 0]], np.float32)
     return np.asarray(centre + ring * radius, np.float32)
-
-
-def _tones(crop: Image, roi: _Square, landmarks: FloatArray) -> FloatArray:
-    """The crop's blurred colours at the mesh points `(468, 3)`."""
-    soft = cv2.blur(crop, (_TONE_BLUR_PX, _TONE_BLUR_PX))
-    matrix = roi.matrix().astype(np.float32)
-    where = landmarks[:MESH_POINTS, :2] @ matrix[:, :2].T + matrix[:, 2]
-    # At the outline, look a little inwards: the colour of the skin there, not of what is behind it.
-    where[OVAL] += (where[_MIDDLE] - where[OVAL]) * _OUTLINE_INSET
-    places, none = np.asarray(where[None], np.float32), np.empty(0, np.float32)
-    sampled = cv2.remap(soft, places, none, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.ascontiguousarray(sampled[0], np.float32)

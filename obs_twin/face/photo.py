@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from obs_twin.face.observation import FaceObservation, FloatArray
 from obs_twin.face.perceive import FacePerceiver
-from obs_twin.face.topology import MESH_POINTS
+from obs_twin.face.topology import LIPS_INNER, LIPS_OUTER, MESH_POINTS
 
 Image = npt.NDArray[np.uint8]
 
@@ -19,6 +19,7 @@ _MIN_FACE_PX = 96
 _MAX_FACE_PX = 900  # more than a 4K close-up needs
 _MARGIN = 0.35  # of the face's size, kept around it
 _LEVEL_STEP = 2**0.5
+_LIP_INSET = np.float32(0.15)
 
 
 class FaceModelError(ValueError):
@@ -32,10 +33,12 @@ class TargetPhoto:
     Attributes:
         levels: the picture, each `_LEVEL_STEP` smaller than the one before, `(h, w, 3) uint8` BGR.
         observation: the face in pixels of `levels[0]`.
+        texture_points: `(468, 2) float32`, where in `levels[0]` each mesh point takes its colour from.
     """
 
     levels: tuple[Image, ...]
     observation: FaceObservation
+    texture_points: FloatArray
 
     def level_for(self, size_px: float) -> tuple[Image, FloatArray]:
         """The texture whose pixels come closest to a head of `size_px` on screen, not coarser; and its uv.
@@ -48,7 +51,13 @@ class TargetPhoto:
         scale = np.array(
             [level.shape[1] / self.levels[0].shape[1], level.shape[0] / self.levels[0].shape[0]], np.float32
         )
-        return level, (self.observation.landmarks[:MESH_POINTS, :2] + 0.5) * scale - 0.5
+        return level, (self.texture_points + 0.5) * scale - 0.5
+
+    def measured_levels(self) -> tuple[list[Image], list[FloatArray], list[float]]:
+        """All sizes of the photo with their landmarks and the head's size in their pixels."""
+        scales = [np.float32(level.shape[1] / self.levels[0].shape[1]) for level in self.levels]
+        landmarks = [self.observation.landmarks * scale for scale in scales]
+        return list(self.levels), landmarks, [float(self.observation.head.scale * scale) for scale in scales]
 
 
 def read_photo(path: Path, perceiver: FacePerceiver) -> TargetPhoto:
@@ -103,7 +112,14 @@ def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") ->
     perceiver.reset()
     if again is None:
         raise FaceModelError(f"The face in {name} could not be measured. Use a sharper photo from the front.")
-    return TargetPhoto(_pyramid(face), again)
+    return TargetPhoto(_pyramid(face), again, _texture_points(again.landmarks))
+
+
+def _texture_points(landmarks: FloatArray) -> FloatArray:
+    """The mesh points, a little off the openings, so that no teeth are taken for lip."""
+    points = landmarks[:MESH_POINTS, :2].copy()
+    points[LIPS_INNER] += (points[LIPS_OUTER] - points[LIPS_INNER]) * _LIP_INSET
+    return points
 
 
 def _pyramid(face: Image) -> tuple[Image, ...]:

@@ -1,8 +1,8 @@
 """Steady landmarks without lag: each frame is smoothed with the frames before and after it.
 
 A bilateral filter in time. Neighbouring frames are averaged while the face is at rest, so that the detector's jitter
-goes; where a point really moves (a blink, a word), the neighbours differ, count less, and the movement stays as quick as
-it was. So that a moving head is not held back, its own steady motion (a weighted straight line in time, for irregular
+goes; where a point really moves (a blink, a word), the neighbours differ, count less, and the movement stays as quick
+as it was. So that a moving head is not held back, its own steady motion (a weighted straight line in time, for uneven
 times) is taken out before averaging. The head's rigid motion and the expression are filtered separately, since they
 move at different speeds (Tomasi and Manduchi 1998, "Bilateral Filtering", in time instead of space).
 """
@@ -14,12 +14,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.appearance import Appearance, mean_appearance
 from obs_twin.face.observation import FaceObservation, FloatArray
 
 MAX_GAP_NS = 500_000_000
 
 _REACH_NS = 90_000_000  # standard deviation of the filter in time
-_TONE_REACH_NS = 200_000_000
+_LIGHT_REACH_NS = 200_000_000
 _STILL_RIGID = 0.006  # movement of the head that is taken for jitter, in units of its size
 _STILL_LOCAL = 0.010  # the same of a point in the head's own axes
 _CUT = 0.5  # a jump of half a head between neighbours is another face
@@ -62,9 +63,9 @@ def smooth(window: Sequence[FaceObservation | None], times_ns: Sequence[int], in
     shares /= shares.sum(axis=0)
     expression = np.einsum("tn,tnc->nc", shares, local)
 
-    slow = np.exp(-0.5 * (seconds / (_TONE_REACH_NS / 1e9)) ** 2).astype(np.float32)
-    tones = np.tensordot(slow / slow.sum(), np.stack([o.tones for _, o in near]), axes=1)
-    return _assembled(centre, steady, expression, tones)
+    slow = np.exp(-0.5 * (seconds / (_LIGHT_REACH_NS / 1e9)) ** 2).astype(np.float32)
+    appearance = mean_appearance([o.appearance for _, o in near], slow / slow.sum())
+    return _assembled(centre, steady, expression, appearance)
 
 
 def _rigid(observation: FaceObservation) -> npt.NDArray[np.float64]:
@@ -74,12 +75,12 @@ def _rigid(observation: FaceObservation) -> npt.NDArray[np.float64]:
 
 
 def _assembled(
-    like: FaceObservation, rigid: npt.NDArray[np.float64], local: FloatArray, tones: FloatArray
+    like: FaceObservation, rigid: npt.NDArray[np.float64], local: FloatArray, appearance: Appearance
 ) -> FaceObservation:
     u, stretch, vt = np.linalg.svd(rigid[3:].reshape(3, 3))
     rotation = (u @ vt).astype(np.float32)
     landmarks = (rigid[:3] + stretch.mean() * (local @ rotation.T)).astype(np.float32)
-    return FaceObservation.measured(landmarks, like.confidence, like.box, np.asarray(tones, np.float32), like.neutral)
+    return FaceObservation.measured(landmarks, like.confidence, like.box, appearance, like.neutral)
 
 
 def _slope(
@@ -133,4 +134,5 @@ def _bridged(window: Sequence[FaceObservation | None], times_ns: Sequence[int], 
     mix = np.float32(share)
     local = a.local * (1 - mix) + b.local * mix
     like = a if share < 0.5 else b
-    return _assembled(like, rigid, local, a.tones * (1 - mix) + b.tones * mix)
+    appearance = mean_appearance([a.appearance, b.appearance], np.array([1 - mix, mix], np.float32))
+    return _assembled(like, rigid, local, appearance)

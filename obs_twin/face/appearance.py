@@ -1,0 +1,97 @@
+"""What the actor's face looks like in a frame, as far as a twin must match it: light, eye colour, sharpness, noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from obs_twin.face.topology import OVAL
+
+Image = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+_TONE_BLUR_PX = 5  # on the mesh network's 192 px square, where a face is about 128 px wide
+_OUTLINE_INSET = 0.1
+_MIDDLE = 6  # the bridge of the nose
+_FEATURES = [70, 300, 61, 291, 105, 334, 17]  # brows to lower lip: where a face has fine detail
+_MAX_SAMPLE_PX = 256
+# What white noise of variance 1 leaves in the two bands of `sharpness`.
+_NOISE_IN_FINE, _NOISE_IN_COARSE = 0.76, 0.036
+
+
+class Appearance(NamedTuple):
+    """
+    Attributes:
+        tones: `(468, 3) float32` BGR 0..255, the colours around each mesh point, blurred over about 4 % of the face.
+        iris_tones: `(2, 3) float32` BGR 0..255, the typical colour of the right and the left iris.
+        fineness: energy of the finest picture detail over that of detail twice as coarse; about 0.05 in a soft
+            picture, above 0.5 in a sharp one.
+        noise: standard deviation of the camera's noise in 8-bit levels.
+    """
+
+    tones: FloatArray
+    iris_tones: FloatArray
+    fineness: float
+    noise: float
+
+
+def mean_appearance(appearances: Sequence[Appearance], weights: FloatArray) -> Appearance:
+    """The weighted mean; `weights` `(len(appearances),)` sum to 1."""
+    return Appearance(
+        np.tensordot(weights, np.stack([a.tones for a in appearances]), axes=1).astype(np.float32),
+        np.tensordot(weights, np.stack([a.iris_tones for a in appearances]), axes=1).astype(np.float32),
+        float(sum(w * a.fineness for w, a in zip(weights, appearances, strict=True))),
+        float(sum(w * a.noise for w, a in zip(weights, appearances, strict=True))),
+    )
+
+
+def tones_at(crop: Image, places: FloatArray) -> FloatArray:
+    """Blurred colours `(468, 3)` of the mesh network's square `crop` at the mesh points' `places` `(468, 2)` in it."""
+    where = places.copy()
+    # At the outline, look a little inwards: the colour of the skin there, not of what is behind it.
+    where[OVAL] += (where[_MIDDLE] - where[OVAL]) * _OUTLINE_INSET
+    soft = cv2.blur(crop, (_TONE_BLUR_PX, _TONE_BLUR_PX))
+    x, y = (np.ascontiguousarray(where[None, :, k], np.float32) for k in (0, 1))
+    return np.asarray(cv2.remap(soft, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0], np.float32)
+
+
+def iris_tone(eye: Image, centre: FloatArray, radius: float) -> FloatArray:
+    """The typical colour `(3,)` of an iris in a picture of its eye: a ring without pupil, lids and glints."""
+    ys, xs = np.mgrid[: eye.shape[0], : eye.shape[1]].astype(np.float32)
+    dx, dy = xs - centre[0], ys - centre[1]
+    distance = np.hypot(dx, dy) / max(radius, 1e-3)
+    ring = eye[(distance > 0.45) & (distance < 0.85) & (np.abs(dy) < 0.5 * radius)]
+    if not len(ring):
+        return np.full(3, 60, np.float32)
+    return np.asarray(np.median(ring, axis=0), np.float32)
+
+
+def fine_detail(bgr: Image, landmarks: FloatArray) -> tuple[float, float]:
+    """`(fineness, noise)` of the middle of the face, at the frame's own pixels."""
+    points = landmarks[_FEATURES, :2]
+    middle = points.mean(0)
+    half = np.minimum((points.max(0) - points.min(0)) / 2, _MAX_SAMPLE_PX / 2)
+    low = np.maximum(np.floor(middle - half), 0).astype(int)
+    high = np.ceil(middle + half).astype(int)
+    sample = bgr[low[1] : high[1], low[0] : high[0]]
+    if min(sample.shape[:2]) < 12:
+        return 0.3, 0.0
+    return sharpness(sample)
+
+
+def sharpness(picture: Image) -> tuple[float, float]:
+    """`(fineness, noise)` as in `Appearance`, of any picture `(H, W, 3) uint8`."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    soft = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    softer = cv2.GaussianBlur(grey, (0, 0), 2.0)
+    fine, coarse = cv2.subtract(grey, soft), cv2.subtract(soft, softer)
+    # The median ignores the few pixels with features: what is left is noise.
+    spread = 1.4826 * float(np.median(np.abs(fine.ravel()[::7])))
+    variance = spread * spread / _NOISE_IN_FINE
+    fine_energy = float(cv2.norm(fine, cv2.NORM_L2SQR)) / fine.size - variance * _NOISE_IN_FINE
+    coarse_energy = float(cv2.norm(coarse, cv2.NORM_L2SQR)) / coarse.size - variance * _NOISE_IN_COARSE
+    return max(fine_energy, 0.01) / max(coarse_energy, 0.01), variance**0.5
