@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
         if frame.number % 30 == 0:
             cv2.imwrite(str(options.out / f"frame-{frame.number:05d}.png"), frame.bgr())
 
-    with Bench(collection, (width, height)) as bench:
+    with Bench(collection, (width, height), preview=options.photograph) as bench:
         bench.camera.subscribe(save_one_a_second)
         time.sleep(options.seconds)
         bench.display.save_screenshot(options.out / "screen.png")

@@ -36,6 +36,7 @@ class Bench:
         virtual_camera: bool = True,
         profile_settings: Mapping[str, Mapping[str, object]] | None = None,
         screen: tuple[int, int] = (1280, 960),
+        preview: bool = False,
     ) -> None:
         self._given_folder = folder
         # A short path: sockets below it must fit in 107 characters.
@@ -48,6 +49,7 @@ class Bench:
         self._virtual_camera = virtual_camera
         self._profile_settings = profile_settings
         self._screen = screen
+        self._preview = preview
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Bench:
@@ -74,6 +76,7 @@ class Bench:
                     self._fps,
                     self._virtual_camera,
                     self._profile_settings,
+                    self._preview,
                 )
             )
             self._stack = stack.pop_all()

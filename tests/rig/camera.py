@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .process import RigError, need_program
+from .process import TAP_NICE, RigError, need_program, raise_priority
 
 HEADER = struct.Struct("<IIIIQ")  # struct frame_header of fake_v4l2.c
 FRAME_MAGIC = 0x45524D46
@@ -117,6 +117,7 @@ class Camera:
         return unsubscribe
 
     def _read(self) -> None:
+        raise_priority(TAP_NICE)
         buffer = np.empty(0, np.uint8)
         while True:
             magic, width, height, payload, time_ns = HEADER.unpack(self._read_exactly(HEADER.size))

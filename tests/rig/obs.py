@@ -17,7 +17,7 @@ from typing import Any
 import obsws_python
 
 from .display import Display
-from .process import Child, RigError, need_program
+from .process import OBS_NICE, Child, RigError, need_program
 from .scene import SceneCollection
 from .sound import MONITOR_NAME, SAMPLE_RATE_HZ
 
@@ -75,6 +75,7 @@ class Obs:
         fps: int = 30,
         virtual_camera: bool = True,
         profile_settings: Mapping[str, Mapping[str, object]] | None = None,
+        preview: bool = False,
     ) -> None:
         self.folder = folder
         self.display = display
@@ -83,6 +84,7 @@ class Obs:
         self.collection = collection
         self.scene_path = folder / "config/obs-studio/basic/scenes/Rig.json"
         self._profile_settings = profile_settings or {}
+        self._preview = preview
         self._environment = dict(environment)
         self._virtual_camera = virtual_camera
         self._port = _free_port()
@@ -121,7 +123,7 @@ class Obs:
             "NO_AT_BRIDGE": "1",
         }
         environment = inherited | private | self.display.environment() | self._environment
-        self._child = Child(arguments, environment, self.folder / "obs.log")
+        self._child = Child(arguments, environment, self.folder / "obs.log", nice=OBS_NICE)
         self._connect(timeout_s)
 
     @property
@@ -238,7 +240,7 @@ class Obs:
                     "AlertsEnabled": "false",
                     "AuthRequired": "false",
                 },
-                "BasicWindow": {"PreviewEnabled": "true", "ShowTransitions": "false"},
+                "BasicWindow": {"PreviewEnabled": str(self._preview).lower(), "ShowTransitions": "false"},
             },
         )
         settings: dict[str, dict[str, object]] = {

@@ -17,7 +17,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from .process import Child, RigError, need_program
+from .process import TAP_NICE, Child, RigError, need_program, raise_priority
 
 SINK_NAME = "twin_cable"
 MONITOR_NAME = f"{SINK_NAME}.monitor"
@@ -42,10 +42,12 @@ class PulseDaemon:
         command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes"]
         command += ["--use-pid-file=no", "--log-target=stderr", "--realtime=no", "--high-priority=no"]
         command += ["-L", f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}"]
-        command += ["-L", f"module-null-sink {sink}"]
+        # Without norewinds the daemon reports an underrun for each of OBS's packets at the start, and OBS answers
+        # each with a longer buffer: the voice would come almost a second late, by another amount each time.
+        command += ["-L", f"module-null-sink norewinds=1 {sink}"]
         private = {name: str(self._folder) for name in ("HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH")}
         private |= {"PULSE_STATE_PATH": str(self._folder), "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"}
-        self._daemon = Child(command, os.environ | private, self._folder / "daemon.log")
+        self._daemon = Child(command, os.environ | private, self._folder / "daemon.log", nice=TAP_NICE)
         deadline = time.monotonic() + 10
         while not self._answers():
             if time.monotonic() > deadline or not self._daemon.running:
@@ -110,18 +112,14 @@ class CableTap:
 
     def __enter__(self) -> CableTap:
         command = ["parec", "-d", MONITOR_NAME, f"--rate={SAMPLE_RATE_HZ}", "--channels=1", "--format=float32le"]
-        command += [
-            "--raw",
-            f"--latency-msec={LATENCY_MS}",
-            f"--process-time-msec={LATENCY_MS}",
-            "--client-name=meeting",
-        ]
+        command += ["--raw", f"--latency-msec={LATENCY_MS}", f"--process-time-msec={LATENCY_MS}"]
         self._recorder = subprocess.Popen(
             command,
             env=os.environ | self._daemon.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
+            preexec_fn=lambda: raise_priority(TAP_NICE),
         )
         self._thread = threading.Thread(target=self._read, name="cable-tap", daemon=True)
         self._thread.start()
@@ -137,6 +135,7 @@ class CableTap:
             self._thread.join(5)
 
     def _read(self) -> None:
+        raise_priority(TAP_NICE)
         assert self._recorder
         assert self._recorder.stdout
         descriptor = self._recorder.stdout.fileno()
