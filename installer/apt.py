@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from installer import unpacked
 from installer.commands import Output, run_shown
 from installer.errors import SetupError
 from installer.platforms import Account, Need
@@ -27,24 +29,26 @@ STAGES = 3
 """What apt-get does to each package: get, unpack, set up."""
 
 
-def install(needs: Sequence[Need], step: Step, account: Account) -> None:
+def install(needs: Sequence[Need], root: Path, step: Step, account: Account) -> None:
     """Install the packages of `needs`.
 
     Args:
         needs: what is missing.
+        root: the checkout, beside which goes what must not be installed.
         step: the step being shown.
-        account: the environment that apt-get gets.
+        account: whose checkout it is.
 
     Raises:
         SetupError: no apt-get, no rights, or apt-get failed; with what to do.
     """
-    packages = [package for need in needs for package in need.packages]
+    packages = [package for need in needs if not need.beside for package in need.packages]
+    beside = any(need.beside for need in needs)
     by_hand = f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
     if not shutil.which("apt-get"):
         raise SetupError(
             "This machine lacks " + ", ".join(need.what for need in needs) + ", and it has no apt-get, so this "
             "script cannot install them. Install them with your distribution's package tool (Debian calls them "
-            + ", ".join(packages)
+            + ", ".join(package for need in needs for package in need.packages)
             + "), then run this again."
         )
     as_root = _as_root(by_hand)
@@ -53,9 +57,13 @@ def install(needs: Sequence[Need], step: Step, account: Account) -> None:
     listed = _run((*as_root, *APT, "update"), step, account)
     if "obs-studio" in packages:
         _require_recent_obs()
+    if beside:
+        packages += unpacked.libraries()
     output = _run((*as_root, *INSTALL, *packages), step, account)
     if output.status != 0:
         raise SetupError(_explain(output, listed, by_hand))
+    if beside:
+        unpacked.unpack_pulseaudio(root, step, account)
 
 
 def _as_root(by_hand: str) -> tuple[str, ...]:

@@ -35,15 +35,14 @@ CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 RUN_DEMO = "import sys; from installer.demo import main; sys.exit(main(sys.argv[1:]))"
 
 
-def set_up(purpose: str, root: Path = ROOT) -> Environment:
-    """Bring the machine to where `purpose` can run.
+def set_up(root: Path = ROOT) -> Environment:
+    """Bring the machine to where the demo and the tests can run.
 
     Args:
-        purpose: `setup`, `demo` or `test`.
         root: the checkout.
 
     Returns:
-        The environment to run it in.
+        The environment to run them in.
 
     Raises:
         SetupError: in words, with what to do.
@@ -52,11 +51,11 @@ def set_up(purpose: str, root: Path = ROOT) -> Environment:
     environment = Environment(root, account)
     progress = Progress(5)
     with progress.step("Software") as step:
-        needs = platforms.missing_needs(purpose)
+        needs = platforms.missing_needs(root)
         if environment.alive():
             needs = [need for need in needs if need.packages != (platforms.venv_package(),)]
         if needs:
-            apt.install(needs, step, account)
+            apt.install(needs, root, step, account)
         else:
             step.outcome = "already there"
     with progress.step("Python environment") as step:
@@ -126,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "setup" and options.arguments:
         parser.error("setup takes no arguments")
     try:
-        environment = set_up(options.command)
+        environment = set_up()
     except SetupError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2

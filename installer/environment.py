@@ -15,7 +15,7 @@ from pathlib import Path
 
 from installer.commands import Output, run_shown
 from installer.errors import SetupError
-from installer.platforms import Account, python_advice, venv_python
+from installer.platforms import Account, python_advice, unpacked_folder, venv_python
 from installer.progress import Step
 
 __all__ = ["Environment"]
@@ -162,7 +162,9 @@ class Environment:
         Returns:
             Its exit status.
         """
-        env = {**self.account.env, "PYTHONPATH": self._python_path()}
+        tools = str(unpacked_folder(self.root) / "bin")
+        path = os.pathsep.join([*filter(None, [self.account.env.get("PATH")]), tools])
+        env = {**self.account.env, "PYTHONPATH": self._python_path(), "PATH": path}
         return subprocess.run(
             [str(self.python), *arguments], cwd=cwd, env=env, check=False, **self.account.popen
         ).returncode

@@ -19,6 +19,7 @@ __all__ = [
     "owner_account",
     "python_advice",
     "system_name",
+    "unpacked_folder",
     "venv_package",
     "venv_python",
 ]
@@ -90,6 +91,13 @@ class Need:
     what: str
     packages: tuple[str, ...]
     present: Callable[[], bool]
+    beside: bool = False
+    """Not to be installed, because it would displace what is there, but to be unpacked beside the checkout."""
+
+
+def unpacked_folder(root: Path) -> Path:
+    """Where PulseAudio is unpacked on a machine whose sound is PipeWire's."""
+    return root / "build" / "pulseaudio"
 
 
 def _commands(*names: str) -> Callable[[], bool]:
@@ -115,38 +123,42 @@ def _can_make_venv() -> bool:
     return find_spec("ensurepip") is not None and find_spec("venv") is not None
 
 
-def _needs(purpose: str, env: Mapping[str, str]) -> list[Need]:
-    needs = [
+def _pulseaudio(root: Path) -> Need:
+    launcher = unpacked_folder(root) / "bin" / "pulseaudio"
+    return Need(
+        "PulseAudio",
+        ("pulseaudio",),
+        lambda: bool(shutil.which("pulseaudio")) or launcher.exists(),
+        beside=bool(shutil.which("pipewire")),
+    )
+
+
+def _needs(root: Path) -> list[Need]:
+    return [
         Need("Python's venv", (venv_package(),), _can_make_venv),
         Need("OBS Studio", ("obs-studio",), _commands("obs")),
         Need("OBS plugins", ("obs-plugins",), _files("usr/lib*/**/obs-plugins/obs-ffmpeg.so")),
-        Need("PulseAudio", ("pulseaudio",), _commands("pulseaudio")),
+        _pulseaudio(root),
         Need("PulseAudio tools", ("pulseaudio-utils",), _commands("pactl", "parec")),
         Need("FFmpeg", ("ffmpeg",), _commands("ffmpeg", "ffprobe")),
         Need("PortAudio", ("libportaudio2",), _files("usr/lib*/**/libportaudio.so.2")),
         Need("a C compiler", ("gcc", "libc6-dev"), _c_compiler),
         Need("fonts", ("fonts-dejavu-core",), _files("usr/share/fonts/**/DejaVuSans.ttf")),
-        Need("window tools", ("xdotool", "x11-utils"), _commands("xdotool", "xwininfo")),
-        Need("screenshots", ("imagemagick",), _commands("import", "convert")),
+        Need("a display without a screen (Xvfb)", ("xvfb",), _commands("Xvfb")),
+        Need("window tools", ("xdotool",), _commands("xdotool")),
     ]
-    if purpose == "test" or not (env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")):
-        needs.append(Need("a display without a screen (Xvfb)", ("xvfb",), _commands("Xvfb")))
-    return needs
 
 
-def missing_needs(purpose: str, env: Mapping[str, str] | None = None) -> list[Need]:
+def missing_needs(root: Path) -> list[Need]:
     """What this machine lacks.
 
     Args:
-        purpose: `setup`, `demo` or `test`.
-        env: the environment; the process's own if None.
+        root: the checkout.
 
     Returns:
         Nothing on Windows and macOS, where we install no software (see `manual_steps`).
     """
-    if system_name() != "linux":
-        return []
-    return [need for need in _needs(purpose, os.environ if env is None else env) if not need.present()]
+    return [need for need in _needs(root) if not need.present()] if system_name() == "linux" else []
 
 
 # --------------------------------------------------------------------------------------------------------------
