@@ -13,7 +13,6 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections import Counter
 from typing import Any
 
 from obs_twin.host import filters, libobs, panel
@@ -57,7 +56,6 @@ class Host:
         self.twins: list[dict[str, Any]] = []
         self.reveal = False
         self.panic = False
-        self.script_delay_changed: list[int] = []
         self._filters: list[filters.TwinFilter] = []
         self._video: dict[int, _Attached] = {}
         self._sound: dict[int, _Attached] = {}
@@ -325,6 +323,7 @@ class Host:
             self._retired.pop(0)[1].close()
         if ticks % 10 == 0:
             self._tell_panes()
+            self._tell_counts()
 
     def _keep_ring(self, attached: _Attached, stream: VideoStream) -> None:
         ring = stream.ring
@@ -351,6 +350,21 @@ class Host:
         if source:
             self.obs.obs_source_set_sync_offset(source, shift_ns)
             self.obs.obs_source_release(source)
+
+    def _tell_counts(self) -> None:
+        """What only the host knows, for the engine's status file."""
+        self.engine.send(
+            {
+                "type": "host",
+                "restarts": self.engine.restarts,
+                "delay_ms": self.delay.delay_ms,
+                "shift_ms": round(self.delay.shift_ns / 1e6, 2),
+                "errors": dict(self.registry.errors),
+                "counts": {str(a.number): dict(a.stream.counts) for a in self._all()},
+                "showing": {str(a.number): a.stream.showing for a in self._all() if isinstance(a.stream, VideoStream)},
+                "problem": self.picture_problem(),
+            }
+        )
 
     def _tell_panes(self) -> None:
         """Ask OBS to redraw the panes of filters whose state text changed in kind (not in its figures)."""
@@ -405,10 +419,6 @@ class Host:
                 controls.slate = False
             controls.transparent = bool(background) and background[0]["mode"] == "transparent"
 
-    def counters(self) -> dict[str, Counter[str]]:
-        """Counts of what happened, by source name."""
-        return {a.stream.name: a.stream.counts for a in self._all()}
-
     def picture_problem(self) -> str:
         """A picture format that cannot be handled, in words; empty if all is well."""
         return " ".join(a.stream.problem for a in self._all() if isinstance(a.stream, VideoStream) and a.stream.problem)
@@ -428,5 +438,3 @@ def get() -> Host:
         _host = Host()
         atexit.register(_host.stop)
     return _host
-
-

@@ -154,10 +154,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "obs_weak_source_release": (None, (_P,)),
     "obs_source_enum_filters": (None, (_P, _P, _P)),
     "obs_source_get_monitoring_type": (_int, (_P,)),
-    "obs_source_frame_init": (None, (_P, _int, _u32, _u32)),
     "obs_enum_sources": (None, (_P, _P)),
-    "bmalloc": (_P, (_size,)),
-    "bfree": (None, (_P,)),
     "blog": (None, (_int, _str, _str)),
     "obs_data_create": (_P, ()),
     "obs_data_release": (None, (_P,)),
@@ -223,11 +220,11 @@ class LibObs:
         raise AttributeError(f"this OBS has no {name}; OBS Twin needs OBS Studio 28 or newer")
 
     def permanent_string(self, text: str) -> int:
-        """Address of a C string that lives as long as OBS. libobs keeps the caller's pointer to a source's id."""
-        raw = text.encode()
-        address = int(self.bmalloc(len(raw) + 1))
-        ctypes.memmove(address, raw + b"\0", len(raw) + 1)
-        return address
+        """Address of a C string that lives as long as the process. libobs keeps the caller's pointer to a source's
+        id; libobs's own allocator would count the string as leaked, so it is a Python object that is never freed."""
+        buffer = ctypes.create_string_buffer(text.encode())
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(buffer))
+        return ctypes.addressof(buffer)
 
     def log(self, text: str, level: int = LOG_INFO) -> None:
         """One line in OBS's log."""

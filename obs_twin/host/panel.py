@@ -56,9 +56,7 @@ def overview(host: Host) -> tuple[str, int]:
     return "\n".join(lines), level
 
 
-def filter_text(
-    host: Host, twin_filter: TwinFilter, number: int, stream: VideoStream | SoundStream
-) -> tuple[str, int]:
+def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoStream | SoundStream) -> tuple[str, int]:
     """State of one filter: first a line that says what viewers get, then figures."""
     if host.engine.problem:
         return f"{host.engine.problem}. Viewers get the card or silence.", TEXT_INFO_ERROR
@@ -75,9 +73,7 @@ def filter_text(
     if state.get("provider"):
         lines.append(f"Runs on: {state['provider']}")
     lines.append(_delay_line(host))
-    counted = [
-        f"{words}: {stream.counts[name]}" for name, words in COUNTER_WORDS.items() if stream.counts.get(name)
-    ]
+    counted = [f"{words}: {stream.counts[name]}" for name, words in COUNTER_WORDS.items() if stream.counts.get(name)]
     if counted and not isinstance(stream, SoundStream):
         lines.append("Frames not from the twin - " + "; ".join(counted))
     return "\n".join(lines), TEXT_INFO_WARNING if state.get("warning") else TEXT_INFO_NORMAL

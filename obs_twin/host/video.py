@@ -151,7 +151,7 @@ class VideoStream:
         data = frame.data
         for plane, (offset, size) in enumerate(self._planes):
             ctypes.memmove(target + offset, data[plane], size)
-        slot.time_ns, slot.posted_ns = content_ns, now_ns
+        slot.time_ns, slot.posted_ns, slot.stamp_ns = content_ns, now_ns, frame.timestamp
         enabled = self.obs.obs_source_enabled
         flags = REVEAL if self.controls.reveal else 0
         for filter_source in self.effects.face:
@@ -303,9 +303,7 @@ class VideoStream:
         self._out_planes = _offsets(out)
         slot_bytes = max(sum(p.size_bytes for p in tight), sum(p.size_bytes for p in out))
         fill = formats.fill_values(out_format, bool(frame.full_range))
-        raw = b"".join(
-            pattern * (plane.size_bytes // len(pattern)) for pattern, plane in zip(fill, out, strict=True)
-        )
+        raw = b"".join(pattern * (plane.size_bytes // len(pattern)) for pattern, plane in zip(fill, out, strict=True))
         self._blank = ctypes.create_string_buffer(raw, max(slot_bytes, len(raw)))
         self.wanted = PictureFormat(
             width=frame.width,

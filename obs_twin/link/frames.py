@@ -71,12 +71,17 @@ class Header(ctypes.Structure):
 
 
 class Slot(ctypes.Structure):
-    """What is known of one frame; its planes lie elsewhere (`FrameRing.picture_address`)."""
+    """What is known of one frame; its planes lie elsewhere (`FrameRing.picture_address`).
+
+    `time_ns` is its place on the content clock, `stamp_ns` OBS's own timestamp, `posted_ns` when the host took it in,
+    `shown_ns` when the host last showed it (both on the system's monotonic clock).
+    """
 
     _fields_ = (
         ("seq", ctypes.c_uint64),
         ("time_ns", ctypes.c_int64),
         ("posted_ns", ctypes.c_int64),
+        ("stamp_ns", ctypes.c_int64),
         ("flags", ctypes.c_uint32),
         ("kind", ctypes.c_uint32),
         ("done_seq", ctypes.c_uint64),

@@ -22,7 +22,11 @@ MUTED = 2
 
 
 class Header(ctypes.Structure):
-    """First page of the ring. Positions are counts of samples since the ring was made."""
+    """First page of the ring. Positions are counts of samples since the ring was made.
+
+    Of the newest packet, `in_pos` is its end, `in_time_ns` when the host took it in (the system's monotonic clock), and
+    `in_stamp_ns` OBS's own timestamp of its end.
+    """
 
     _fields_ = (
         ("magic", ctypes.c_uint32),
@@ -34,6 +38,7 @@ class Header(ctypes.Structure):
         # written by the host
         ("in_pos", ctypes.c_uint64),
         ("in_time_ns", ctypes.c_int64),
+        ("in_stamp_ns", ctypes.c_int64),
         ("delay_samples", ctypes.c_int64),
         ("flags", ctypes.c_uint32),
         # written by the engine

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from obs_twin.twin.lettering import BOLD, CAPITAL_HEIGHT, MEDIUM, draw_text, text_width, wrap
 from obs_twin.twin.slates import AMBER, INK, WHITE, card, slate
 
-__all__ = ["CORNERS", "Badge", "badge_for", "badge_text", "card", "draw_badge", "slate"]
+__all__ = ["CORNERS", "Badge", "badge_for", "badge_text", "card", "draw_badge", "draw_notice", "slate"]
 
 Picture = npt.NDArray[np.uint8]
 Rect = tuple[int, int, int, int]
@@ -80,7 +80,19 @@ def draw_badge(bgr: Picture, text_name: str, *, corner: str = "top-right", synth
         The changed rectangle (x0, y0, x1, y1), half open.
     """
     height, width = bgr.shape[:2]
-    badge = badge_for(width, height, text_name, corner=corner, synthetic=synthetic)
+    return _stamp(bgr, badge_for(width, height, text_name, corner=corner, synthetic=synthetic))
+
+
+def draw_notice(bgr: Picture, mark: str, text: str, *, corner: str = "top-right") -> Rect:
+    """Draw another notice of the badge's kind in its place, such as "REAL PERSON" while a twin is taken off.
+
+    Args and result as in `draw_badge`; `mark` is the short first line, `text` the rest.
+    """
+    height, width = bgr.shape[:2]
+    return _stamp(bgr, _placed(width, height, ((mark, text), (mark, "")), "", corner))
+
+
+def _stamp(bgr: Picture, badge: Badge) -> Rect:
     x0, y0, x1, y1 = badge.rect
     plate, side = badge.plate, badge.corner_px
     target = bgr[y0:y1, x0:x1]
@@ -97,7 +109,6 @@ def draw_badge(bgr: Picture, text_name: str, *, corner: str = "top-right", synth
     return badge.rect
 
 
-@lru_cache(maxsize=32)
 def badge_for(width: int, height: int, name: str, *, corner: str = "top-right", synthetic: bool = False) -> Badge:
     """The badge for frames of this size, drawn the first time it is asked for.
 
@@ -106,14 +117,20 @@ def badge_for(width: int, height: int, name: str, *, corner: str = "top-right", 
     """
     if corner not in CORNERS:
         raise ValueError(f"the badge's corner should be one of {', '.join(CORNERS)}; found {corner!r}")
+    whole = badge_text(name, synthetic).removeprefix(f"{MARK} – ")
+    return _placed(width, height, ((MARK, whole), (MARK, ""), ("AI", "")), name, corner)
+
+
+@lru_cache(maxsize=32)
+def _placed(width: int, height: int, choices: tuple[tuple[str, str], ...], name: str, corner: str) -> Badge:
+    """The first of `choices`, (first line, rest), whose plate fits the frame."""
     size = max(
         TEXT_SIZE_AT_THUMBNAIL * width / THUMBNAIL_WIDTH,
         MIN_LINE_OF_HEIGHT * min(width, height) / LINE_STEP,
         MIN_SIZE,
     )
     margin = _even(MARGIN_OF_WIDTH * width)
-    whole = badge_text(name, synthetic).removeprefix(f"{MARK} – ")
-    for mark, text in ((MARK, whole), (MARK, ""), ("AI", "")):
+    for mark, text in choices:
         plate, side = _draw_plate(mark, text, name, size, WIDTH_OF_FRAME * width)
         if plate.shape[1] + 2 * margin > width and text:
             plate, side = _draw_plate(mark, text, name, size, width - 2 * margin - 2 * size)

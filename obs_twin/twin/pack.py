@@ -39,6 +39,8 @@ from obs_twin.twin.scratch import ScratchFolder
 from obs_twin.twin.trust import LocalTrust, TrustError
 from obs_twin.zoo.store import sha256_of
 
+_AGAIN = "Get the pack again from the person who made it."
+_LIST = "To see those that there are: obs-twin twin list"
 CONSENT_ADVICE = "Ask {person} to renew the consent: obs-twin twin renew {pack}"
 
 
@@ -137,6 +139,7 @@ class PackInfo:
     display_name: str
     synthetic: bool
     expires: datetime | None
+    consent_id: str | None
     problem: str
 
 
@@ -260,14 +263,14 @@ def open_pack(
         _verify_files(source, source, manifest, record)
         return TwinPack(source, source, manifest, record, lists, use, None)
     if not source.is_file():
-        raise PackMissing(f"There is no twin pack at {source}. To see those that there are: obs-twin twin list")
+        raise PackMissing(f"There is no twin pack at {source}. {_LIST}")
     return _open_zip(source, moment, use, lists)
 
 
 def pack_dirs() -> tuple[Path, ...]:
     """Where packs are looked for: the user's own, then the built-in personas that were rendered here."""
     dirs = user_dirs()
-    return (dirs.packs, dirs.data / "builtin")
+    return (dirs.packs, dirs.cache / "builtin")
 
 
 def find_pack(name: str, dirs: Sequence[Path] | None = None) -> Path:
@@ -280,7 +283,7 @@ def find_pack(name: str, dirs: Sequence[Path] | None = None) -> Path:
         given = Path(name).expanduser()
         if given.exists():
             return given
-        raise PackMissing(f"There is no twin pack at {given}. To see those that there are: obs-twin twin list")
+        raise PackMissing(f"There is no twin pack at {given}. {_LIST}")
     folders = pack_dirs() if dirs is None else dirs
     with contextlib.suppress(ManifestError):
         check_pack_name(name)
@@ -314,31 +317,45 @@ def read_pack(path: Path | str) -> tuple[Manifest, ConsentRecord | None]:
     """The manifest and the record of a pack, whether it may be opened or not; for `inspect`.
 
     Raises:
-        PackError: they cannot be read, or do not have their authors' exact words.
+        PackError: they cannot be read, or are not as they were written.
     """
     source = Path(path)
-    if source.is_dir():
-        manifest, raw = _read_folder(source)
-    elif source.is_file():
-        with _archive(source) as archive:
-            manifest, raw = _read_archive(source, archive)
-    else:
-        raise PackMissing(f"There is no twin pack at {source}. To see those that there are: obs-twin twin list")
+    manifest, raw = _read(source)
     return manifest, None if raw is None else _parse_record(source, raw)
+
+
+def read_manifest(path: Path | str) -> Manifest:
+    """The manifest of a pack, whatever its record is like.
+
+    Raises:
+        PackError: it cannot be read, or is not as it was written.
+    """
+    return _read(Path(path))[0]
+
+
+def _read(source: Path) -> tuple[Manifest, bytes | None]:
+    if source.is_dir():
+        return _read_folder(source)
+    if not source.is_file():
+        raise PackMissing(f"There is no twin pack at {source}. {_LIST}")
+    with _archive(source) as archive:
+        return _read_archive(source, archive)
 
 
 def _info(path: Path, now: datetime, trust: LocalTrust) -> PackInfo:
     try:
         manifest, record = read_pack(path)
     except PackError as error:
-        return PackInfo(path, path.stem, "", False, None, str(error))
+        return PackInfo(path, path.stem, "", False, None, None, str(error))
     problem = ""
     try:
         _check_consent(path, manifest, record, now, None, trust)
     except PackError as error:
         problem = str(error)
-    expires = None if record is None else record.expires
-    return PackInfo(path, manifest.name, manifest.display_name, manifest.synthetic, expires, problem)
+    expires, consent_id = (None, None) if record is None else (record.expires, record.id)
+    return PackInfo(
+        path, manifest.name, manifest.display_name, manifest.synthetic, expires, consent_id, problem
+    )
 
 
 def _open_zip(source: Path, now: datetime, scope: Use, trust: LocalTrust) -> TwinPack:
@@ -363,14 +380,14 @@ def _open_zip(source: Path, now: datetime, scope: Use, trust: LocalTrust) -> Twi
         except OSError as error:
             scratch.close()
             raise PackError(
-                f"{source.name} cannot be unpacked into {scratch.path}: {error}. Make room on the disk and try again."
+                f"{source.name} cannot be unpacked into {scratch.path}: {error}. Make room on the disk and "
+                "try again."
             ) from error
         except BaseException:
             scratch.close()
             raise
 
 
-_AGAIN = "Get the pack again from the person who made it."
 
 
 def _archive(source: Path) -> PackArchive:
