@@ -33,7 +33,8 @@ def fit(picture: U8, width: int, height: int) -> Backdrop:
     """Scale `picture` (`(h, w, 3) uint8 BGR`) to cover `width` x `height`, cropping what juts out. Do this once."""
     rows, columns = picture.shape[:2]
     scale = max(width / columns, height / rows)
-    crop_columns, crop_rows = min(columns, round(width / scale)), min(rows, round(height / scale))
+    crop_columns = max(1, min(columns, round(width / scale)))
+    crop_rows = max(1, min(rows, round(height / scale)))
     x, y = (columns - crop_columns) // 2, (rows - crop_rows) // 2
     crop = picture[y : y + crop_rows, x : x + crop_columns]
     kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
