@@ -145,5 +145,6 @@ def _explain(output: Output, listed: Output, by_hand: str) -> str:
             f"this again:\n    sudo add-apt-repository universe\napt-get said:\n{output.tail(6)}"
         )
     if output.says("Temporary failure resolving", "Could not resolve", "Could not connect", "Failed to fetch"):
-        return f"Packages could not be fetched. Check the network, then run this again. apt-get said:\n{output.tail()}"
+        said = output.complaints(3)
+        return f"Packages could not be fetched. Check the network, then run this again. apt-get said:\n{said}"
     return f"apt-get could not install the missing software. Try:\n    {by_hand}\nIt said:\n{output.complaints()}"

@@ -20,6 +20,8 @@ from installer.progress import Step
 
 __all__ = ["Environment"]
 
+MODELS_THERE = "all models are there"
+"""What `installer.models` prints when there was nothing to fetch."""
 STAMP_NAME = "obs-twin-setup.json"
 ROOM_BYTES = 2_000_000_000
 """Free space that the packages need while they are unpacked; they end up at about 0.9 GB."""
@@ -150,10 +152,12 @@ class Environment:
         Raises:
             SetupError: no network, or not the right bytes.
         """
-        output = self._run([str(self.python), "-m", "obs_twin.cli.main", "models", "fetch"], step, _show_any)
+        output = self._run([str(self.python), "-m", "installer.models"], step, _show_models)
         if output.status != 0:
-            raise SetupError(f"The models could not be fetched:\n{output.tail()}")
-        if not output.says("fetched", "Fetched"):
+            raise SetupError(
+                f"The models could not be fetched. Check the network, then run this again:\n{output.tail()}"
+            )
+        if output.says(MODELS_THERE):
             step.outcome = "already there"
 
     def run(self, *arguments: str, cwd: Path | None = None) -> int:
@@ -214,6 +218,12 @@ def _silent(line: str, step: Step) -> None:
 
 def _show_any(line: str, step: Step) -> None:
     step.show(line.strip() or None)
+
+
+def _show_models(line: str, step: Step) -> None:
+    progress = re.match(r"(\d\.\d\d) (.*)", line)
+    if progress:
+        step.show(progress[2], float(progress[1]))
 
 
 def _show_pip(line: str, step: Step) -> None:

@@ -326,17 +326,16 @@ def run(options: argparse.Namespace) -> int:
     """Run `obs-twin install`.
 
     Returns:
-        The exit status: 0 if all went well or nothing was to do, 1 if it was refused.
+        The exit status: 0 if all went well or nothing was to do.
+
+    Raises:
+        ConfigError: it was refused.
     """
-    try:
-        installer = Installer(_chosen_config(options.obs_config), system=_system(), dry_run=options.dry_run)
-        if options.undo:
-            installer.undo(force=options.force)
-        else:
-            installer.install(options.collection)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
+    installer = Installer(_chosen_config(options.obs_config), system=_system(), dry_run=options.dry_run)
+    if options.undo:
+        installer.undo(force=options.force)
+    else:
+        installer.install(options.collection)
     return 0
 
 

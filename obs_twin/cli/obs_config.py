@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from obs_twin.cli.errors import CommandError
+
 __all__ = [
     "Collection",
     "ConfigError",
@@ -34,7 +36,7 @@ SCRIPT_MODULE = "scripts-tool"
 USER_INI_SINCE = (31, 0)
 
 
-class ConfigError(Exception):
+class ConfigError(CommandError):
     """OBS's configuration is not what was expected; the text says what was found and what to do."""
 
 
