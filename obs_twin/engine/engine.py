@@ -69,7 +69,8 @@ class Engine:
         control.close()
         self._follower.stop()
         reporter.join(2.0)
-        for worker in [*self._video.values(), *self._voice.values()]:
+        workers: list[VideoWorker | VoiceWorker] = [*self._video.values(), *self._voice.values()]
+        for worker in workers:
             worker.stop()
 
     # ---- the host's messages ------------------------------------------------------------------------------------

@@ -218,7 +218,7 @@ class VideoStream:
         return None
 
     def _fail_closed(self, ring: FrameRing, content_ns: int, now_ns: int) -> int:
-        if now_ns - self._first_ns < self.video_delay_ns + START_GRACE_NS:
+        if content_ns - self._first_ns < self.video_delay_ns + START_GRACE_NS:
             self.counts["starting"] += 1
             self.showing = "starting"
             if ring.header.slate_ready and self.controls.slate:
@@ -348,7 +348,7 @@ class VideoStream:
         self._candidate = 1
         self._last_shown = None
         self._hold = ctypes.create_string_buffer(picture.slot_bytes)
-        self._first_ns = time.monotonic_ns()
+        self._first_ns = self._clock.time_ns
         self.ring = ring
         # Last: the hot path starts to use the ring when nothing is wanted any more.
         if self.wanted is picture:
