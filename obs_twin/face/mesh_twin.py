@@ -24,7 +24,7 @@ from obs_twin.face.light import LightTransfer, smoothing_kernel
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import TargetPhoto, read_photo
-from obs_twin.face.rasterise import blend, draw, keep_in_front, tint_disc, visible_order
+from obs_twin.face.rasterise import blend, draw, keep_in_front, pack, tint_disc, visible_order
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_EYE, TRIANGLES
 
@@ -32,7 +32,7 @@ Image = npt.NDArray[np.uint8]
 
 # The surroundings: rings around the outline, as multiples of its distance from the middle, and how much of the
 # outline's shift each takes part in.
-_RINGS = ((1.18, 0.75), (1.42, 0.3), (1.75, 0.0))
+_RINGS = ((1.15, 0.75), (1.32, 0.3), (1.55, 0.0))
 _MIDDLE = 6  # the bridge of the nose
 _MIN_FACE_PX = 16
 _SHAPE_RADIUS = 0.09  # finer differences in shape than this, in units of the head's size, stay the actor's
@@ -84,6 +84,7 @@ class MeshTwin:
         self._settings = settings or FaceSettings()
         self._neutral = photo.observation.local[:MESH_POINTS]
         self._light = LightTransfer(photo.observation.appearance.tones, self._neutral)
+        self._textures = [pack(level) for level in photo.levels]
         self._focus = FocusTable(*photo.measured_levels())
         kernel = smoothing_kernel(self._neutral, _SHAPE_RADIUS)
         self._shape_kernel = kernel / kernel.sum(1, keepdims=True)
@@ -136,8 +137,17 @@ class MeshTwin:
         self._tint_irises(base, observation, corner, gains, chosen.iris_colour)
         layer = base.copy()
         drawn = np.zeros((*layer.shape[:2], 2), np.uint8)
-        level, uv = self._photo.level_for(head_px)
-        draw(level, uv, shaped[:, :2] - corner, visible_order(shaped, TRIANGLES), layer, gains, marks, drawn)
+        index, uv = self._photo.level_for(head_px)
+        draw(
+            self._textures[index],
+            uv,
+            shaped[:, :2] - corner,
+            visible_order(shaped, TRIANGLES),
+            layer,
+            gains,
+            marks,
+            drawn,
+        )
         coverage, zone = (np.ascontiguousarray(drawn[..., k]) for k in (0, 1))
 
         blur_px = self._focus.blur_px(head_px, look.fineness) * chosen.sharpness_match
@@ -241,7 +251,7 @@ def _pull_surroundings(
     """Pull the actor's own picture to the twin's outline, mouth and eyes, where the twin does not cover it."""
     seen = TRIANGLES[uncovered[TRIANGLES].any(axis=1)]
     triangles = np.concatenate([_RING_TRIANGLES, seen, _OPENINGS])
-    draw(region.copy(), actor_xy, twin_xy, triangles, region)
+    draw(pack(region), actor_xy, twin_xy, triangles, region)
 
 
 def _blurred(picture: Image, sigma_px: float) -> Image:

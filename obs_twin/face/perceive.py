@@ -43,6 +43,7 @@ _EYE_MARGIN = 2.3  # the iris network's square, over the distance between the ey
 _MIN_EYE_PX = 7.0  # below this width of an eye the iris network only guesses
 _MIN_PRESENCE = 0.5
 _VERIFY_EVERY_FRAMES = 30
+_DETAIL_EVERY_FRAMES = 3
 # The iris network's contour rows in the order of `topology.RIGHT_EYE`: lower lid from the outer to the inner corner,
 # then the upper lid backwards.
 _LIDS = [*range(0, 9), *range(15, 8, -1)]
@@ -120,12 +121,14 @@ class FacePerceiver:
         self._roi: _Square | None = None
         self._doubts = 0
         self._eyes: list[_Look | None] = [None, None]
+        self._detail: tuple[float, float] | None = None
 
     def reset(self) -> None:
         """Forget the followed face: after a cut, a change of source or of size."""
         self._roi = None
         self._doubts = 0
         self._frame_number = 0
+        self._detail = None
         self._eyes = [None, None]
         self._neutral.reset()
 
@@ -148,7 +151,9 @@ class FacePerceiver:
         landmarks = self._with_irises(bgr, mesh)
         tones = tones_at(crop, roi.from_frame(landmarks[:MESH_POINTS, :2]))
         irises = np.stack([_NO_TONE if look is None else look.tone for look in self._eyes])
-        appearance = Appearance(tones, irises, *fine_detail(bgr, landmarks))
+        if self._detail is None or self._frame_number % _DETAIL_EVERY_FRAMES == 0:
+            self._detail = fine_detail(bgr, landmarks)
+        appearance = Appearance(tones, irises, *self._detail)
         seen = FaceObservation.measured(landmarks, presence, _clipped_box(mesh, bgr.shape), appearance)
         return replace(seen, neutral=self._neutral.update(seen))
 

@@ -40,8 +40,8 @@ class TargetPhoto:
     observation: FaceObservation
     texture_points: FloatArray
 
-    def level_for(self, size_px: float) -> tuple[Image, FloatArray]:
-        """The texture whose pixels come closest to a head of `size_px` on screen, not coarser; and its uv.
+    def level_for(self, size_px: float) -> tuple[int, FloatArray]:
+        """The index of the level whose pixels come closest to a head of `size_px` on screen, not coarser; and its uv.
 
         uv is `(468, 2) float32`, pixel centres at whole numbers.
         """
@@ -51,7 +51,7 @@ class TargetPhoto:
         scale = np.array(
             [level.shape[1] / self.levels[0].shape[1], level.shape[0] / self.levels[0].shape[0]], np.float32
         )
-        return level, (self.texture_points + 0.5) * scale - 0.5
+        return index, (self.texture_points + 0.5) * scale - 0.5
 
     def measured_levels(self) -> tuple[list[Image], list[FloatArray], list[float]]:
         """All sizes of the photo with their landmarks and the head's size in their pixels."""

@@ -9,19 +9,30 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 FloatArray = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
+Texture = npt.NDArray[np.uint32]
 
 _UV_BITS = 16
 _UV_ONE = float(1 << _UV_BITS)
 _UV_MARGIN = 0.05  # texels; more than the fixed point's rounding can add up to along a row
-_GAIN_BITS = 10
-_GAIN_ONE = float(1 << (_GAIN_BITS + 8))  # 8 more bits, so that a gain can grow by small steps
-_MAX_GAIN = 7.9
+_GAIN_BITS = 18
+_GAIN_ONE = float(1 << _GAIN_BITS)
+_MARK_ONE = 255.0 * (1 << _UV_BITS)
+_FULL = np.int64(255 << 8)
+_OUTER, _LOW, _WORD = np.uint32(0xFF00FF), np.uint32(0xFF), np.uint32(0xFFFF)
+_BYTE, _TWO_BYTES = np.uint32(8), np.uint32(16)
+
+
+def pack(picture: Image) -> Texture:
+    """`(H, W, 3) uint8` as a texture for `draw`: one word a pixel."""
+    packed: Texture = cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA).view(np.uint32)[..., 0]
+    return packed
 
 
 def visible_order(points: FloatArray, triangles: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -41,7 +52,7 @@ def visible_order(points: FloatArray, triangles: npt.NDArray[np.int32]) -> npt.N
 
 @njit(cache=True, nogil=True, fastmath=True)
 def draw(
-    texture: Image,
+    texture: Texture,
     uv: FloatArray,
     xy: FloatArray,
     triangles: npt.NDArray[np.int32],
@@ -53,19 +64,19 @@ def draw(
     """Draw textured triangles into `out`.
 
     Args:
-        texture: `(h, w, 3) uint8`, C-contiguous, sampled bilinearly.
+        texture: `(h, w) uint32` from `pack`, sampled bilinearly.
         uv: `(N, 2) float32`, each vertex's place in the texture, in its pixels (centres at whole numbers).
         xy: `(N, 2) float32`, each vertex's place in `out`.
         triangles: `(M, 3) int32`, drawn in this order.
         out: `(H, W, 3) uint8`, gets the colours.
-        gain: `(N, 3) float32`, what the texture's channels are multiplied with at each vertex; at most 7.9.
+        gain: `(N, 3) float32`, what the texture's channels are multiplied with at each vertex.
         marks: `(N, 2) float32` 0..1, two amounts at each vertex, such as coverage, for
         out_marks: `(H, W, 2) uint8`, 255 is full.
     """
     height, width = out.shape[:2]
     tex_h, tex_w = texture.shape[:2]
     flat = texture.reshape(-1)
-    stride = np.int64(tex_w * 3)
+    planes = np.empty((5, 3), np.float64)
     u_max, v_max = tex_w - 1 - _UV_MARGIN - 0.001, tex_h - 1 - _UV_MARGIN - 0.001
     for t in range(triangles.shape[0]):
         i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -77,83 +88,105 @@ def draw(
         bottom = min(height, math.ceil(max(y0, y1, y2)))
         if abs(area) < 1e-4 or bottom <= top:
             continue
-        # Barycentric weights of vertices j and k grow by these per pixel.
+        # Each value over the triangle is a plane: its worth at the frame's origin, and its steps along x and y.
         inverse = 1.0 / area
-        wj_x, wj_y = (y2 - y0) * inverse, (x0 - x2) * inverse
-        wk_x, wk_y = (y0 - y1) * inverse, (x1 - x0) * inverse
-        u0 = min(max(uv[i, 0], _UV_MARGIN), u_max)
-        v0 = min(max(uv[i, 1], _UV_MARGIN), v_max)
-        du_j, du_k = min(max(uv[j, 0], _UV_MARGIN), u_max) - u0, min(max(uv[k, 0], _UV_MARGIN), u_max) - u0
-        dv_j, dv_k = min(max(uv[j, 1], _UV_MARGIN), v_max) - v0, min(max(uv[k, 1], _UV_MARGIN), v_max) - v0
-        u_step = np.int64((du_j * wj_x + du_k * wk_x) * _UV_ONE)
-        v_step = np.int64((dv_j * wj_x + dv_k * wk_x) * _UV_ONE)
+        jx, jy = (y2 - y0) * inverse, (x0 - x2) * inverse
+        kx, ky = (y0 - y1) * inverse, (x1 - x0) * inverse
+        j_at, k_at = -jx * x0 - jy * y0, -kx * x0 - ky * y0
+        u0 = min(max(uv[i, 0], _UV_MARGIN), u_max) * _UV_ONE
+        v0 = min(max(uv[i, 1], _UV_MARGIN), v_max) * _UV_ONE
+        du_j, du_k = (
+            min(max(uv[j, 0], _UV_MARGIN), u_max) * _UV_ONE - u0,
+            min(max(uv[k, 0], _UV_MARGIN), u_max) * _UV_ONE - u0,
+        )
+        dv_j, dv_k = (
+            min(max(uv[j, 1], _UV_MARGIN), v_max) * _UV_ONE - v0,
+            min(max(uv[k, 1], _UV_MARGIN), v_max) * _UV_ONE - v0,
+        )
+        u_at, v_at = u0 + du_j * j_at + du_k * k_at, v0 + dv_j * j_at + dv_k * k_at
+        u_x, v_x = du_j * jx + du_k * kx, dv_j * jx + dv_k * kx
+        u_y, v_y = du_j * jy + du_k * ky, dv_j * jy + dv_k * ky
+        u_step, v_step = np.int64(u_x), np.int64(v_x)
+        if gain is not None:
+            for c in range(3):
+                start = gain[i, c] * _GAIN_ONE
+                to_j, to_k = gain[j, c] * _GAIN_ONE - start, gain[k, c] * _GAIN_ONE - start
+                planes[c, 0] = start + to_j * j_at + to_k * k_at
+                planes[c, 1] = to_j * jx + to_k * kx
+                planes[c, 2] = to_j * jy + to_k * ky
+            b_step, g_step, r_step = np.int64(planes[0, 1]), np.int64(planes[1, 1]), np.int64(planes[2, 1])
+        if marks is not None:
+            for c in range(2):
+                start = marks[i, c] * _MARK_ONE
+                to_j, to_k = marks[j, c] * _MARK_ONE - start, marks[k, c] * _MARK_ONE - start
+                planes[3 + c, 0] = start + to_j * j_at + to_k * k_at + 0.5 * (1 << _UV_BITS)
+                planes[3 + c, 1] = to_j * jx + to_k * kx
+                planes[3 + c, 2] = to_j * jy + to_k * ky
+            m_step, n_step = np.int64(planes[3, 1]), np.int64(planes[4, 1])
+        slope_01 = (x1 - x0) / (y1 - y0) if y1 != y0 else 0.0
+        slope_12 = (x2 - x1) / (y2 - y1) if y2 != y1 else 0.0
+        slope_20 = (x0 - x2) / (y0 - y2) if y0 != y2 else 0.0
         for y in range(top, bottom):
             # Where the row crosses the edges (each edge owns its upper end, not its lower).
-            left, right = 1e9, -1e9
+            left, right = 1e6, -1.0
             if (y0 <= y) != (y1 <= y):
-                x = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
+                x = x0 + (y - y0) * slope_01
                 left, right = min(left, x), max(right, x)
             if (y1 <= y) != (y2 <= y):
-                x = x1 + (y - y1) * (x2 - x1) / (y2 - y1)
+                x = x1 + (y - y1) * slope_12
                 left, right = min(left, x), max(right, x)
             if (y2 <= y) != (y0 <= y):
-                x = x2 + (y - y2) * (x0 - x2) / (y0 - y2)
+                x = x2 + (y - y2) * slope_20
                 left, right = min(left, x), max(right, x)
-            first, last = max(0, math.ceil(max(left, -1.0))), min(width, math.ceil(min(right, 1e6)))
+            first, last = max(0, math.ceil(left)), min(width, math.ceil(right))
             if first >= last:
                 continue
-            wj = wj_x * (first - x0) + wj_y * (y - y0)
-            wk = wk_x * (first - x0) + wk_y * (y - y0)
-            u = np.int64((u0 + du_j * wj + du_k * wk) * _UV_ONE)
-            v = np.int64((v0 + dv_j * wj + dv_k * wk) * _UV_ONE)
+            u = np.int64(u_at + u_x * first + u_y * y)
+            v = np.int64(v_at + v_x * first + v_y * y)
             if gain is not None:
-                b = np.int64((gain[i, 0] + (gain[j, 0] - gain[i, 0]) * wj + (gain[k, 0] - gain[i, 0]) * wk) * _GAIN_ONE)
-                g = np.int64((gain[i, 1] + (gain[j, 1] - gain[i, 1]) * wj + (gain[k, 1] - gain[i, 1]) * wk) * _GAIN_ONE)
-                r = np.int64((gain[i, 2] + (gain[j, 2] - gain[i, 2]) * wj + (gain[k, 2] - gain[i, 2]) * wk) * _GAIN_ONE)
-                b_step = np.int64(((gain[j, 0] - gain[i, 0]) * wj_x + (gain[k, 0] - gain[i, 0]) * wk_x) * _GAIN_ONE)
-                g_step = np.int64(((gain[j, 1] - gain[i, 1]) * wj_x + (gain[k, 1] - gain[i, 1]) * wk_x) * _GAIN_ONE)
-                r_step = np.int64(((gain[j, 2] - gain[i, 2]) * wj_x + (gain[k, 2] - gain[i, 2]) * wk_x) * _GAIN_ONE)
+                b = np.int64(planes[0, 0] + planes[0, 1] * first + planes[0, 2] * y)
+                g = np.int64(planes[1, 0] + planes[1, 1] * first + planes[1, 2] * y)
+                r = np.int64(planes[2, 0] + planes[2, 1] * first + planes[2, 2] * y)
+            if marks is not None:
+                m = np.int64(planes[3, 0] + planes[3, 1] * first + planes[3, 2] * y)
+                n = np.int64(planes[4, 0] + planes[4, 1] * first + planes[4, 2] * y)
             for x_pixel in range(first, last):
-                at = np.uintp((v >> _UV_BITS) * stride + (u >> _UV_BITS) * 3)
-                below = at + np.uintp(stride)
-                fu = np.uint32((u >> (_UV_BITS - 8)) & 255)
-                fv = np.uint32((v >> (_UV_BITS - 8)) & 255)
+                at = np.uintp((v >> _UV_BITS) * tex_w + (u >> _UV_BITS))
+                below = at + np.uintp(tex_w)
+                fu = np.uint32((u >> (_UV_BITS - 4)) & 15)
+                fv = np.uint32((v >> (_UV_BITS - 4)) & 15)
                 w11 = fu * fv
-                w01 = (fu << np.uint32(8)) - w11
-                w10 = (fv << np.uint32(8)) - w11
-                w00 = np.uint32(65536) - (fu << np.uint32(8)) - w10
-                blue = flat[at] * w00 + flat[at + np.uintp(3)] * w01
-                blue += flat[below] * w10 + flat[below + np.uintp(3)] * w11
-                green = flat[at + np.uintp(1)] * w00 + flat[at + np.uintp(4)] * w01
-                green += flat[below + np.uintp(1)] * w10 + flat[below + np.uintp(4)] * w11
-                red = flat[at + np.uintp(2)] * w00 + flat[at + np.uintp(5)] * w01
-                red += flat[below + np.uintp(2)] * w10 + flat[below + np.uintp(5)] * w11
+                w01 = (fu << np.uint32(4)) - w11
+                w10 = (fv << np.uint32(4)) - w11
+                w00 = np.uint32(256) - (fu << np.uint32(4)) - w10
+                p00, p01 = flat[at], flat[at + np.uintp(1)]
+                p10, p11 = flat[below], flat[below + np.uintp(1)]
+                # Blue and red share a word, 16 bits each: one product mixes both.
+                outer = (p00 & _OUTER) * w00 + (p01 & _OUTER) * w01 + (p10 & _OUTER) * w10 + (p11 & _OUTER) * w11
+                inner = (
+                    ((p00 >> _BYTE) & _LOW) * w00
+                    + ((p01 >> _BYTE) & _LOW) * w01
+                    + ((p10 >> _BYTE) & _LOW) * w10
+                    + ((p11 >> _BYTE) & _LOW) * w11
+                )
+                blue, green, red = np.int64(outer & _WORD), np.int64(inner & _WORD), np.int64(outer >> _TWO_BYTES)
                 if gain is not None:
-                    # Colours have 16 bits, of which 8 are fraction; gains 10 bits of fraction.
-                    blue = ((blue >> np.uint32(8)) * np.uint32(b >> 8)) >> np.uint32(_GAIN_BITS)
-                    green = ((green >> np.uint32(8)) * np.uint32(g >> 8)) >> np.uint32(_GAIN_BITS)
-                    red = ((red >> np.uint32(8)) * np.uint32(r >> 8)) >> np.uint32(_GAIN_BITS)
+                    blue = min((blue * b) >> _GAIN_BITS, _FULL)
+                    green = min((green * g) >> _GAIN_BITS, _FULL)
+                    red = min((red * r) >> _GAIN_BITS, _FULL)
                     b += b_step
                     g += g_step
                     r += r_step
-                    out[y, x_pixel, 0] = np.uint8(min((blue + np.uint32(128)) >> np.uint32(8), np.uint32(255)))
-                    out[y, x_pixel, 1] = np.uint8(min((green + np.uint32(128)) >> np.uint32(8), np.uint32(255)))
-                    out[y, x_pixel, 2] = np.uint8(min((red + np.uint32(128)) >> np.uint32(8), np.uint32(255)))
-                else:
-                    out[y, x_pixel, 0] = np.uint8((blue + np.uint32(32768)) >> np.uint32(16))
-                    out[y, x_pixel, 1] = np.uint8((green + np.uint32(32768)) >> np.uint32(16))
-                    out[y, x_pixel, 2] = np.uint8((red + np.uint32(32768)) >> np.uint32(16))
+                out[y, x_pixel, 0] = np.uint8((blue + 128) >> 8)
+                out[y, x_pixel, 1] = np.uint8((green + 128) >> 8)
+                out[y, x_pixel, 2] = np.uint8((red + 128) >> 8)
                 u += u_step
                 v += v_step
-            if marks is not None and out_marks is not None:
-                for c in range(2):
-                    m = marks[i, c] + (marks[j, c] - marks[i, c]) * wj + (marks[k, c] - marks[i, c]) * wk
-                    m_step = (marks[j, c] - marks[i, c]) * wj_x + (marks[k, c] - marks[i, c]) * wk_x
-                    now = np.int64(m * 255 * 65536.0 + 32768.0)
-                    step = np.int64(m_step * 255 * 65536.0)
-                    for x_pixel in range(first, last):
-                        out_marks[y, x_pixel, c] = np.uint8(min(max(now >> 16, np.int64(0)), np.int64(255)))
-                        now += step
+                if marks is not None and out_marks is not None:
+                    out_marks[y, x_pixel, 0] = np.uint8(min(max(m >> _UV_BITS, np.int64(0)), np.int64(255)))
+                    out_marks[y, x_pixel, 1] = np.uint8(min(max(n >> _UV_BITS, np.int64(0)), np.int64(255)))
+                    m += m_step
+                    n += n_step
 
 
 @njit(cache=True, nogil=True, fastmath=True)
