@@ -5,7 +5,9 @@
    the network is sure, the newest answer counts, so nothing trails behind a moving hand.
 3. Into the picture: a guided filter with a colour guide (K. He, J. Sun, X. Tang, "Guided Image Filtering", ECCV
    2010; coefficients on the coarse grid after K. He, J. Sun, "Fast Guided Filter", 2015) turns coarse steps into
-   the outline of hair and shoulders at full resolution. Only where the outline can run is it evaluated per pixel.
+   the outline of hair and shoulders at full resolution. Its answer is kept between the least and the most that
+   the network says close by, so that nothing in the room that resembles the person joins them. Only where the
+   outline can run is it evaluated per pixel.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numba import njit
@@ -20,6 +23,7 @@ from numba import njit
 from obs_twin.background.grid import F32, I64, U8, Axis, axis, box_mean, mix_rows, shrink
 
 GUIDE_RADIUS = 4  # coarse cells: 20 pixels at 720p
+REACH = 2  # coarse cells by which the outline may leave the network's own
 GUIDE_EPSILON = 3e-4  # colour variance (0..1 squared) that counts as flat
 DOUBT = (0.2, 0.8)  # network answers below and above are taken as none and all
 EDGE = (0.15, 0.85)  # filter output below and above is taken as none and all
@@ -52,6 +56,8 @@ class Matte:
         self._rgb = np.empty((1, self.rows, self.columns, 3), np.float32)
         self._moments = np.empty((self.rows, self.columns, 13), np.float32)
         self._coefficients = np.empty((self.rows, self.columns, 4), np.float32)
+        self._nodes = np.empty((self.rows, self.columns, 6), np.float32)
+        self._reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1, 2 * REACH + 1))
         self._seen: U8 | None = None
         self._past = np.zeros((self.rows, self.columns), np.float32)
         self._axes: tuple[int, int, Axis, Axis] | None = None
@@ -75,14 +81,17 @@ class Matte:
         _gather_moments(self._rgb[0], person, DOUBT[0], DOUBT[1], self._moments)
         means = box_mean(self._moments, GUIDE_RADIUS)
         _solve(means, GUIDE_EPSILON, self._coefficients)
-        coefficients = box_mean(self._coefficients, GUIDE_RADIUS)
+        nodes = self._nodes
+        nodes[:, :, :4] = box_mean(self._coefficients, GUIDE_RADIUS)
+        nodes[:, :, 4] = cv2.erode(self._moments[:, :, 3], self._reach)
+        nodes[:, :, 5] = cv2.dilate(self._moments[:, :, 3], self._reach)
 
         if out is None:
             out = np.empty((height, width), np.float32)
         if self._axes is None or self._axes[:2] != (height, width):
             self._axes = (height, width, axis(height, self.rows), axis(width, self.columns))
         _, _, down, across = self._axes
-        _evaluate(bgr, coefficients, *down, *across, EDGE[0], EDGE[1], out)
+        _evaluate(bgr, nodes, *down, *across, EDGE[0], EDGE[1], out)
         return out
 
     def _steady(self, person: F32) -> F32:
@@ -177,7 +186,7 @@ def _solve(means: F32, epsilon: float, out: F32) -> None:
 @njit(cache=True, nogil=True, fastmath=True)
 def _evaluate(
     bgr: U8,
-    coefficients: F32,
+    nodes: F32,
     row_starts: I64,
     row_weights: F32,
     column_starts: I64,
@@ -186,21 +195,23 @@ def _evaluate(
     high: float,
     out: F32,
 ) -> None:
-    """alpha = a . colour + b at every pixel, with a and b interpolated between the grid's nodes.
+    """alpha = a . colour + b at every pixel, kept between least and most; all interpolated between the grid's nodes.
 
-    Colours lie in 0..1, so a node's b plus its negative (positive) a's bounds its alpha from below (above). A span
-    whose four nodes all stay under `low` or over `high` is filled without looking at its pixels.
+    Colours lie in 0..1, so a node's b plus its negative (positive) a's bounds its alpha from below (above) too. A
+    span whose four nodes all stay under `low` or over `high` is filled without looking at its pixels.
     """
-    rows, columns = coefficients.shape[:2]
+    rows, columns = nodes.shape[:2]
     low32, high32 = np.float32(low), np.float32(high)
     least, most = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
     for j in range(rows):
         for i in range(columns):
-            least[j, i] = most[j, i] = coefficients[j, i, 3]
+            below = above = nodes[j, i, 3]
             for c in range(3):
-                least[j, i] += min(coefficients[j, i, c], np.float32(0.0))
-                most[j, i] += max(coefficients[j, i, c], np.float32(0.0))
-    line = np.empty((columns, 4), np.float32)
+                below += min(nodes[j, i, c], np.float32(0.0))
+                above += max(nodes[j, i, c], np.float32(0.0))
+            least[j, i] = min(max(below, nodes[j, i, 4]), nodes[j, i, 5])
+            most[j, i] = min(max(above, nodes[j, i, 4]), nodes[j, i, 5])
+    line = np.empty((columns, 6), np.float32)
     kinds = np.empty(columns + 1, np.int8)
     scale = np.float32(1 / 255)
     for row_span in range(rows + 1):
@@ -213,7 +224,7 @@ def _evaluate(
             ceiling = max(max(most[top, left], most[top, right]), max(most[bottom, left], most[bottom, right]))
             kinds[s] = 0 if ceiling <= low32 else (1 if floor >= high32 else 2)
         for y in range(row_starts[row_span], row_starts[row_span + 1]):
-            mix_rows(coefficients[top], coefficients[bottom], row_weights[y], line)
+            mix_rows(nodes[top], nodes[bottom], row_weights[y], line)
             result = out[y]
             s = 0
             while s <= columns:
@@ -225,14 +236,14 @@ def _evaluate(
                     result[column_starts[s] : column_starts[end]] = np.float32(kind)
                 else:
                     for span in range(s, end):
-                        near, far = line[max(span - 1, 0)], line[min(span, columns - 1)]
-                        n0, n1, n2, n3 = near[0], near[1], near[2], near[3]
-                        d0, d1, d2, d3 = far[0] - n0, far[1] - n1, far[2] - n2, far[3] - n3
+                        i, j = max(span - 1, 0), min(span, columns - 1)
                         for x in range(column_starts[span], column_starts[span + 1]):
                             t = column_weights[x]
-                            b = np.float32(bgr[y, x, 0]) * scale
-                            g = np.float32(bgr[y, x, 1]) * scale
-                            r = np.float32(bgr[y, x, 2]) * scale
-                            value = (n0 + t * d0) * b + (n1 + t * d1) * g + (n2 + t * d2) * r + n3 + t * d3
+                            u = np.float32(1.0) - t
+                            value = u * line[i, 3] + t * line[j, 3]
+                            for c in range(3):
+                                value += (u * line[i, c] + t * line[j, c]) * np.float32(bgr[y, x, c]) * scale
+                            value = max(value, u * line[i, 4] + t * line[j, 4])
+                            value = min(value, u * line[i, 5] + t * line[j, 5])
                             result[x] = _smoothstep(value, low32, high32)
                 s = end
