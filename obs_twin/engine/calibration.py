@@ -55,16 +55,25 @@ class Calibration:
         self.shift_ns = int(entry["shift_ns"]) if entry else 0
         self.cable_ns = int(entry["cable_ns"]) if entry and entry.get("cable_ns") is not None else None
 
-    def set_shift(self, shift_ns: int, cable_ns: int | None) -> None:
-        """Store a measured m, with the cable's delay of the same moment if it is known."""
+    def set_shift(self, shift_ns: int) -> None:
+        """Store a measured m. The cable's delay that belongs to it is still to be found (`set_base`)."""
         self.shift_ns = shift_ns
-        self.cable_ns = cable_ns
+        self.cable_ns = None
         self.known = True
+        self._store()
+
+    def set_base(self, cable_ns: int) -> None:
+        """Store the cable's delay that belongs to the m in use, if a calibration left it open."""
+        self.cable_ns = cable_ns
+        if self.known:
+            self._store()
+
+    def _store(self) -> None:
         with self._lock:
             stored = self._stored()
             stored[self._device] = {
-                "shift_ns": shift_ns,
-                "cable_ns": cable_ns,
+                "shift_ns": self.shift_ns,
+                "cable_ns": self.cable_ns,
                 "measured": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             }
             ensure(self._path.parent)

@@ -72,8 +72,9 @@ class ControlServer:
             try:
                 request = json.loads(connection.recv_bytes(1 << 20))
                 answer = self._handle(request)
-            except (ValueError, KeyError, TypeError) as error:
-                answer = {"error": f"the request was not understood: {error}"}
+            except Exception as error:
+                log.exception("request")
+                answer = {"error": f"the request could not be answered: {error!r}"}
             connection.send_bytes(json.dumps(answer).encode())
 
 

@@ -149,7 +149,7 @@ class Engine:
             self._calibration.test(bool(request["on"]))
             return {"ok": True, "shift_ns": self._calibration.shift_ns}
         if what == "set_shift":
-            self._calibration.set_shift(int(request["shift_ns"]), self._follower.cable_ns())
+            self._calibration.set_shift(int(request["shift_ns"]))
             self._follower.restart()
             return {"ok": True, "shift_ns": self._calibration.shift_ns}
         return {"error": f"unknown request {what!r}; known are status, test_signal, set_shift"}

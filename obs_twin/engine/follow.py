@@ -8,12 +8,14 @@ by as much as that delay has moved since the calibration.
 from __future__ import annotations
 
 import logging
+import statistics
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import soxr
 
 from obs_twin.engine.cable import RATE_HZ, CableListener
 from obs_twin.engine.calibration import Calibration
@@ -25,8 +27,10 @@ log = logging.getLogger(__name__)
 WINDOW_S = 4.0
 EVERY_S = 2.0
 MAX_DELAY_S = 0.8
+LEAST_CONFIDENCE = 0.5
+FIRST_ESTIMATES = 4
+"""So many sure estimates make the base line, if the calibration has left none."""
 QUIET = 1e-3
-LEAD = RATE_HZ // 4
 RETRY_S = 10.0
 
 
@@ -43,10 +47,11 @@ class Follower:
         self._voices = voices
         self._device: str | None = None
         self._listener: CableListener | None = None
-        self._offset = FollowOffset()
+        self._first: list[float] = []
+        self._cable: FollowOffset | None = None
         self._problem = ""
         self._estimates = 0
-        self._running = True
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="follow")
         self._thread.start()
 
@@ -56,26 +61,23 @@ class Follower:
 
     def restart(self) -> None:
         """After a calibration: a new base line."""
-        self._offset = FollowOffset()
-        self._estimates = 0
+        self._first, self._cable, self._estimates = [], None, 0
 
     def stop(self) -> None:
         """End the thread."""
-        self._running = False
-        self._thread.join(EVERY_S + 1.0)
+        self._stop.set()
+        self._thread.join(5.0)
         if self._listener is not None:
             self._listener.close()
 
     def cable_ns(self) -> int | None:
-        """The cable's delay as measured now, or None."""
-        value = self._offset.estimate_s
-        return None if value is None else round(value * 1e9)
+        """The cable's delay as known now, or None."""
+        return None if self._cable is None else round(self._cable.at(time.monotonic_ns()) * 1e6)
 
     def shift_ns(self) -> int:
         """m: the calibrated value, moved by what the cable has changed since."""
-        base_ns = self._calibration.cable_ns
-        now_ns = self.cable_ns()
-        if base_ns is None or now_ns is None:
+        base_ns, now_ns = self._calibration.cable_ns, self.cable_ns()
+        if not self._calibration.known or base_ns is None or now_ns is None:
             return self._calibration.shift_ns
         return self._calibration.shift_ns + now_ns - base_ns
 
@@ -89,7 +91,9 @@ class Follower:
         }
 
     def _run(self) -> None:
-        while self._running:
+        wait_s = EVERY_S
+        while not self._stop.wait(wait_s):
+            wait_s = EVERY_S
             try:
                 if self._listener is None and self._device is not None and self._voices():
                     self._listener = CableListener(self._device)
@@ -101,27 +105,37 @@ class Follower:
                     log.info("the cable is not followed: %s", error)
                 self._problem = str(error)
                 self._listener = None
-                time.sleep(RETRY_S - EVERY_S)
+                wait_s = RETRY_S
             except Exception:
                 log.exception("following the cable")
-            time.sleep(EVERY_S)
 
     def _measure(self, listener: CableListener) -> None:
-        heard = listener.heard(WINDOW_S + MAX_DELAY_S)
+        heard = listener.heard(WINDOW_S)
         if heard is None or self._calibration.testing:
             return
         for voice in self._voices():
-            sent = voice.sent(WINDOW_S + MAX_DELAY_S)
+            sent = voice.sent(WINDOW_S)
             if sent is None or float(np.abs(sent[0]).max()) < QUIET:
                 continue
             samples, sent_ns = sent
             if voice.rate_hz != RATE_HZ:
-                positions = np.arange(int(samples.size * RATE_HZ / voice.rate_hz)) * (voice.rate_hz / RATE_HZ)
-                samples = np.interp(positions, np.arange(samples.size), samples).astype(np.float32)
-            # The two windows end at different times; the lead keeps the lag to be found positive whatever they are.
-            delay_s, confidence = audio_delay_s(samples[LEAD:], heard[0][:-LEAD], RATE_HZ, MAX_DELAY_S)
-            if confidence > 0.0:
-                ahead_s = (heard[1] - sent_ns) / 1e9
-                self._offset.add(delay_s - LEAD / RATE_HZ + ahead_s, confidence)
-                self._estimates += 1
+                samples = soxr.resample(samples, voice.rate_hz, RATE_HZ)
+            delay_s, confidence = audio_delay_s(samples, heard[0], RATE_HZ, MAX_DELAY_S)
+            # The two windows are equally long but end at different times.
+            self._take(1e3 * delay_s + (heard[1] - sent_ns) / 1e6, confidence)
             return
+
+    def _take(self, cable_ms: float, confidence: float) -> None:
+        if confidence < LEAST_CONFIDENCE:
+            return
+        self._estimates += 1
+        if self._cable is not None:
+            self._cable.add(cable_ms, confidence)
+            return
+        self._first.append(cable_ms)
+        if len(self._first) < FIRST_ESTIMATES:
+            return
+        start_ms = statistics.median(self._first)
+        if self._calibration.cable_ns is None:
+            self._calibration.set_base(round(start_ms * 1e6))
+        self._cable = FollowOffset(start_ms)
