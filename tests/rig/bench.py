@@ -37,6 +37,7 @@ class Bench:
         profile_settings: Mapping[str, Mapping[str, object]] | None = None,
         screen: tuple[int, int] = (1280, 960),
         preview: bool = False,
+        on_display: str | None = None,
     ) -> None:
         self._given_folder = folder
         # A short path: sockets below it must fit in 107 characters.
@@ -50,6 +51,7 @@ class Bench:
         self._profile_settings = profile_settings
         self._screen = screen
         self._preview = preview
+        self._on_display = on_display
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Bench:
@@ -58,7 +60,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             if self._given_folder is None:
                 stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            self.display = stack.enter_context(Display(self.folder, *self._screen))
+            self.display = stack.enter_context(Display(self.folder, *self._screen, self._on_display))
             self.sound = stack.enter_context(PulseDaemon(self.folder))
             self.camera = stack.enter_context(Camera(self.folder))
             self.cable = stack.enter_context(CableTap(self.sound))

@@ -1,7 +1,7 @@
 """Clips to play in OBS whose every picture and syllable has a known time.
 
-The picture carries the frame counter of `stamp.py`; content time is counter / fps. The sound is exactly as long as
-the picture, or each turn of OBS's loop would shift one against the other.
+The picture carries the frame counter of `obs_twin.twin.synthetic.stamp`; content time is counter / fps. The sound is
+exactly as long as the picture, or each turn of OBS's loop would shift one against the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from . import stamp
+from obs_twin.twin.synthetic import stamp
+
 from .process import RigError, need_program
 from .sound import SAMPLE_RATE_HZ
 

@@ -18,19 +18,22 @@ from .process import Child, RigError, need_program
 
 
 class Display:
-    """Context manager: Xvfb on a free display number, 24 bits deep.
+    """Context manager: Xvfb on a free display number, 24 bits deep; or the user's own, when `existing` names it.
 
     `name` (":7") is valid inside the context; `environment()` is what a client needs to find the server.
     """
 
-    def __init__(self, folder: Path, width: int = 1280, height: int = 960) -> None:
+    def __init__(self, folder: Path, width: int = 1280, height: int = 960, existing: str | None = None) -> None:
         self.width = width
         self.height = height
-        self.name = ""
+        self.name = existing or ""
+        self.has_screen = existing is not None
         self._log_path = folder / "xvfb.log"
         self._server: Child | None = None
 
     def __enter__(self) -> Display:
+        if self.has_screen:
+            return self
         need_program("Xvfb", "xvfb")
         read_end, write_end = os.pipe()
         screen = f"{self.width}x{self.height}x24"
@@ -53,7 +56,8 @@ class Display:
             self._server.stop()
 
     def environment(self) -> dict[str, str]:
-        return {"DISPLAY": self.name}
+        software = {} if self.has_screen else {"LIBGL_ALWAYS_SOFTWARE": "1", "LP_NUM_THREADS": "1"}
+        return {"DISPLAY": self.name, **software}
 
     def screenshot(self, window: int | None = None) -> NDArray[np.uint8]:
         """The whole screen, or the part of it where a window is, as (H, W, 3) uint8 BGR.

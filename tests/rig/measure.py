@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from . import stamp
+from obs_twin.twin.synthetic import stamp
+
 from .camera import TappedFrame
 from .clip import Clip
 from .sound import SAMPLE_RATE_HZ, Sound
@@ -77,6 +78,11 @@ def wrap(seconds: Floats, loop_s: float) -> Floats:
 def read_counter(frame: TappedFrame) -> int | None:
     """What to give a `PictureTap` for `picture_series`."""
     return stamp.read(frame.luma)
+
+
+def brightness(frame: TappedFrame) -> float:
+    """What to give a `PictureTap` to see the flashes of a calibration: the mean luma of every eighth pixel."""
+    return float(frame.luma[::8, ::8].mean())
 
 
 def picture_series(times_ns: Sequence[int], counters: Sequence[object], clip: Clip) -> ContentSeries:

@@ -117,8 +117,6 @@ class Obs:
             Path(path).mkdir(mode=0o700, exist_ok=True)
         private |= {
             "XDG_CONFIG_HOME": str(self.folder / "config"),
-            "LP_NUM_THREADS": "1",
-            "LIBGL_ALWAYS_SOFTWARE": "1",
             "QT_QPA_PLATFORM": "xcb",
             "NO_AT_BRIDGE": "1",
         }
