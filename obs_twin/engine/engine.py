@@ -48,6 +48,7 @@ class Engine:
         self._wishes: dict[int, messages.Message] = {}
         self._lock = threading.Lock()
         self._delay_ns = 0
+        self._device = ""
         self._host: dict[str, Any] = {}
         self._started_s = time.monotonic()
         self._running = True
@@ -88,8 +89,9 @@ class Engine:
         elif kind == "delay":
             self._delay_ns = int(message["delay_ns"])
         elif kind == "hello":
-            self._calibration.use_device(str(message.get("monitoring_device", "")))
-            self._follower.listen_to(str(message.get("monitoring_device", "")))
+            self._device = str(message.get("monitoring_device", ""))
+            self._calibration.use_device(self._device)
+            self._follower.listen_to(self._device)
         elif kind == "host":
             self._host = {k: v for k, v in message.items() if k != "type"}
         elif kind == "event":
@@ -165,6 +167,7 @@ class Engine:
             "uptime_s": round(time.monotonic() - self._started_s, 1),
             "delay_ms": self._delay_ns / 1e6,
             "shift_ns": self._follower.shift_ns(),
+            "monitoring_device": self._device,
             "calibrated": self._calibration.known,
             "calibrating": self._calibration.testing,
             "following": self._follower.status(),

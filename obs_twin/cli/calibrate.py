@@ -1,0 +1,176 @@
+"""`obs-twin calibrate`: measure how differently late picture and voice reach a meeting, and have it evened out.
+
+The engine shows flashes and beeps at the same moments of OBS's own time. We sit where the meeting sits: we look at the
+virtual camera and listen to the virtual cable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from obs_twin.cli.errors import CommandError
+from obs_twin.cli.status import ask_engine
+
+LEAST_PAIRS = 4
+MAX_SPREAD_MS = 25.0
+CAMERAS_TRIED = 8
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What came out of the virtual camera and of the virtual cable over the same seconds.
+
+    Attributes:
+        luma: `(N,)` mean brightness of each frame, 0..255.
+        luma_ns: `(N,)` when each frame arrived, on the system's monotonic clock.
+        samples: `(M,)` mono sound.
+        rate_hz: its rate.
+        start_ns: when its first sample was heard, on the same clock.
+    """
+
+    luma: npt.NDArray[np.float64]
+    luma_ns: npt.NDArray[np.int64]
+    samples: npt.NDArray[np.float32]
+    rate_hz: int
+    start_ns: int
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `calibrate`."""
+    text = "measure and even out the difference between the virtual camera and the virtual cable"
+    parser = subparsers.add_parser("calibrate", help=text, description=text + ". Viewers see flashes meanwhile.")
+    parser.add_argument("--camera", help="number or device of the virtual camera; found by its flashes if not given")
+    parser.add_argument("--seconds", type=float, default=12.0, help="how long to measure (default: %(default)s)")
+    parser.set_defaults(run=_run)
+
+
+def calibrate(record: Callable[[], Recording]) -> tuple[float, float, int]:
+    """Measure m with the test signal and store it.
+
+    Args:
+        record: records camera and cable while the test signal is on.
+
+    Returns:
+        (m in ms, spread in ms, flashes that found their beep).
+
+    Raises:
+        CommandError: no engine, or the test signal did not arrive; the text says which half was missing.
+    """
+    from obs_twin.engine.offset import beep_times, flash_times, pair_offset_ms
+
+    status = ask_engine({"ask": "status"})
+    if not any(s["kind"] == "video" for s in status["streams"].values()):
+        raise CommandError("No picture flows through a Twin filter. Put Twin Face on your camera and try again.")
+    if not any(s["kind"] == "sound" for s in status["streams"].values()):
+        raise CommandError("No sound flows through Twin Voice. Put the filter on your microphone and try again.")
+    ask_engine({"ask": "test_signal", "on": True})
+    try:
+        # The signal needs the delay D to come out.
+        time.sleep(status["delay_ms"] / 1e3 + 1.0)
+        recording = record()
+        applied_ms = float(ask_engine({"ask": "status"})["host"]["shift_ms"])
+    finally:
+        ask_engine({"ask": "test_signal", "on": False})
+    flashes = flash_times(recording.luma, recording.luma_ns)
+    beeps = beep_times(recording.samples, recording.rate_hz, recording.start_ns)
+    later_ms, spread_ms, pairs = pair_offset_ms(flashes, beeps)
+    if pairs < LEAST_PAIRS or spread_ms > MAX_SPREAD_MS:
+        raise CommandError(
+            f"The test signal was not clear: expected at least {LEAST_PAIRS} flashes with their beeps and a spread "
+            f"below {MAX_SPREAD_MS:.0f} ms, found {len(flashes)} flashes, {len(beeps)} beeps, {pairs} pairs"
+            + (f" with a spread of {spread_ms:.0f} ms" if pairs else "")
+            + ". Check that the virtual camera is started, that the source with Twin Voice has 'Monitor and Output' in "
+            "Advanced Audio Properties, and that OBS's monitoring device is the virtual cable."
+        )
+    shift_ms = applied_ms + later_ms
+    ask_engine({"ask": "set_shift", "shift_ns": round(shift_ms * 1e6)})
+    return shift_ms, spread_ms, pairs
+
+
+def _run(args: argparse.Namespace) -> int:
+    from obs_twin.engine.cable import CableListener
+
+    status = ask_engine({"ask": "status"})
+    try:
+        cable = CableListener(str(status.get("monitoring_device", "")))
+    except OSError as error:
+        raise CommandError(str(error)) from error
+    print("Viewers now see flashes and hear beeps. Measuring ...", flush=True)
+    try:
+        shift_ms, spread_ms, pairs = calibrate(lambda: _record(args.camera, cable, args.seconds))
+    finally:
+        cable.close()
+    direction = "before" if shift_ms < 0 else "after"
+    print(
+        f"The voice arrives {abs(shift_ms):.0f} ms {direction} the picture (spread {spread_ms:.0f} ms, "
+        f"{pairs} flashes). From now on the picture is shifted by that, and OBS's sync offset with it."
+    )
+    return 0
+
+
+def _record(camera: str | None, cable: Any, seconds: float) -> Recording:
+    from obs_twin.engine.cable import RATE_HZ
+
+    capture = _find_camera(camera)
+    luma, times = [], []
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        ok, frame = capture.read()
+        if ok:
+            times.append(time.monotonic_ns())
+            luma.append(float(frame[::8, ::8].mean()))
+    capture.release()
+    heard = cable.heard(seconds)
+    if heard is None:
+        raise CommandError("Nothing was heard on the virtual cable. Is OBS's monitoring device set to it?")
+    samples, end_ns = heard
+    start_ns = end_ns - len(samples) * 1_000_000_000 // RATE_HZ
+    return Recording(np.array(luma), np.array(times, np.int64), samples, RATE_HZ, start_ns)
+
+
+def _find_camera(wanted: str | None) -> Any:
+    """The virtual camera, opened: the named one, the one called OBS, or the one that flashes."""
+    import cv2
+
+    candidates: list[int | str] = [int(wanted) if wanted.isdigit() else wanted] if wanted else _likely_cameras()
+    for candidate in candidates:
+        capture = cv2.VideoCapture(candidate)
+        if capture.isOpened() and (len(candidates) == 1 or _flashes(capture)):
+            return capture
+        capture.release()
+    tried = ", ".join(str(c) for c in candidates)
+    raise CommandError(
+        f"The virtual camera was not found (tried {tried}). Start it in OBS with 'Start Virtual Camera', close other "
+        "programs that use it, or name it with --camera."
+    )
+
+
+def _likely_cameras() -> list[int | str]:
+    if sys.platform == "linux":
+        folder = Path("/sys/class/video4linux")
+        named = [p for p in sorted(folder.glob("video*")) if "obs" in (p / "name").read_text().lower()]
+        if named:
+            return [f"/dev/{p.name}" for p in named]
+    return list(range(CAMERAS_TRIED))
+
+
+def _flashes(capture: Any, seconds: float = 3.5) -> bool:
+    """Whether a camera shows the test signal: frames that are all white, and all black ones."""
+    end_s = time.monotonic() + seconds
+    seen: set[bool] = set()
+    while time.monotonic() < end_s and len(seen) < 2:
+        ok, frame = capture.read()
+        if ok:
+            level, deviation = float(frame.mean()), float(frame.std())
+            if deviation < 8.0 and (level > 200.0 or level < 40.0):
+                seen.add(level > 200.0)
+    return len(seen) == 2
