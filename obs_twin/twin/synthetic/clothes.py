@@ -51,7 +51,10 @@ def dress(head: Head) -> Clothing:
     rest = head.rest
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     collar = _collar_height(head)
-    round_neck = (collar - y - 0.38 * (z + 0.5)) * 0.93
+    # A hole round the neck: below the collar's plane, or out on the shoulders.
+    plane = (collar - y - 0.38 * (z + 0.5)) * 0.93
+    radial = np.sqrt(x**2 + (0.85 * (z + 0.95)) ** 2) - 0.86
+    round_neck = np.logaddexp(plane * 12, radial * 12) / 12
     layers: list[_Layer]
     if clothes.neckline == "crew":
         layers = [_Layer(round_neck, 0.075, 0.16, clothes.outer, 1.0)]
@@ -109,14 +112,23 @@ def _shell(head: Head, layer: _Layer) -> _Part:
     t = np.clip(d / layer.hem, 0, 1)
     roll = np.sqrt(np.clip(1 - (1 - t) ** 2, 0, 1))
     rib = 0.35 * layer.thickness * np.exp(-(((d - 0.5 * layer.hem) / (0.4 * layer.hem)) ** 2))
-    fold = (noise_at(rest * np.array([1.0, 0.35, 1.0], np.float32), 1.6, 2) - 0.5) * 0.10 * layer.folds * np.clip(d / 0.5, 0, 1)
+    fold = (
+        (noise_at(rest * np.array([1.0, 0.35, 1.0], np.float32), 1.6, 2) - 0.5)
+        * 0.10
+        * layer.folds
+        * np.clip(d / 0.5, 0, 1)
+    )
     # Outside its edge the shell dives under the skin, so that the two meet in a clean line.
     away = layer.thickness * roll + rib * (d > 0) + fold + np.minimum(d, 0) * 0.9
     vertices = rest + normals * away[:, None].astype(np.float32)
     keep = (d[triangles] > 0).any(axis=1) & (rest[triangles][:, :, 1] < -1.0).all(axis=1)
     albedo = np.tile(np.asarray(layer.colour, np.float32), (len(rest), 1))
     ribbed = (d > 0) & (d < layer.hem)
-    crease = 1 - 0.35 * np.exp(-(((d - layer.hem) / 0.025) ** 2)) - 0.15 * ribbed * (0.5 + 0.5 * np.sin(np.arctan2(rest[:, 0], rest[:, 2] + 0.6) * 150))
+    crease = (
+        1
+        - 0.35 * np.exp(-(((d - layer.hem) / 0.025) ** 2))
+        - 0.15 * ribbed * (0.5 + 0.5 * np.sin(np.arctan2(rest[:, 0], rest[:, 2] + 0.6) * 150))
+    )
     return vertices.astype(np.float32), triangles[keep], albedo, crease.astype(np.float32)
 
 

@@ -210,8 +210,30 @@ def scatter_on_skin(
 
 
 _HAIRLINE = {
-    "short": ((-1.9, -0.75), (-1.15, -0.55), (-1.0, -0.05), (-0.78, 0.12), (-0.62, -0.22), (-0.48, -0.12), (-0.40, 0.22), (-0.2, 0.50), (-0.05, 0.56), (0.3, 0.60)),
-    "bob": ((-1.9, -0.9), (-1.15, -0.75), (-1.0, -0.15), (-0.8, 0.08), (-0.62, 0.0), (-0.48, 0.12), (-0.36, 0.36), (-0.2, 0.50), (-0.05, 0.57), (0.3, 0.60)),
+    "short": (
+        (-1.9, -0.75),
+        (-1.15, -0.55),
+        (-1.0, -0.05),
+        (-0.78, 0.12),
+        (-0.62, -0.22),
+        (-0.48, -0.12),
+        (-0.40, 0.22),
+        (-0.2, 0.50),
+        (-0.05, 0.56),
+        (0.3, 0.60),
+    ),
+    "bob": (
+        (-1.9, -0.9),
+        (-1.15, -0.75),
+        (-1.0, -0.15),
+        (-0.8, 0.08),
+        (-0.62, 0.0),
+        (-0.48, 0.12),
+        (-0.36, 0.36),
+        (-0.2, 0.50),
+        (-0.05, 0.57),
+        (0.3, 0.60),
+    ),
 }
 
 
@@ -261,7 +283,9 @@ def grow_scalp_hair(head: Head, field: HeadField, strands: int) -> Hair:
         lengths = np.where(y > 0.2, 2.15, 1.75 + 0.3 * y) + 0.25 * (x < part_x) * np.clip(y, 0, 1)
         lengths = lengths * (0.94 + 0.10 * rng.random(strands))
         down = np.clip((0.9 - y) / 0.9, 0, 1)
-        comb = np.stack([side * (0.95 - 0.3 * down), -0.15 - 0.9 * down, -0.28 - 0.55 * front * down - 0.2 * front], axis=1)
+        comb = np.stack(
+            [side * (0.95 - 0.3 * down), -0.15 - 0.9 * down, -0.28 - 0.55 * front * down - 0.2 * front], axis=1
+        )
         comb += rng.normal(0, 0.05, comb.shape)
         lift = 0.30 + rng.normal(0, 0.04, strands)
         layer = 0.05 + 0.17 * rng.random(strands) ** 0.8
@@ -295,9 +319,7 @@ def grow_scalp_hair(head: Head, field: HeadField, strands: int) -> Hair:
     return Hair(vertices, points, tone.astype(np.float32), opacity.astype(np.float32), occlusion)
 
 
-def _clear_of_the_face(
-    head: Head, vertices: FloatArray, points: int
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+def _clear_of_the_face(head: Head, vertices: FloatArray, points: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Leave out the strands that fall over the face; returns what is left and which strands those are."""
     strands = vertices.reshape(-1, points, 3)
     x, y, z = np.abs(strands[..., 0]), strands[..., 1], strands[..., 2]
@@ -307,7 +329,9 @@ def _clear_of_the_face(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _march(vertices: FloatArray, density: FloatArray, low: FloatArray, spacing: float, directions: FloatArray, out: FloatArray) -> None:
+def _march(
+    vertices: FloatArray, density: FloatArray, low: FloatArray, spacing: float, directions: FloatArray, out: FloatArray
+) -> None:
     nx, ny, nz = density.shape
     for v in range(vertices.shape[0]):
         total = 0.0
@@ -372,7 +396,11 @@ def grow_brows(head: Head) -> SkinHair:
     t = (x - inner) / (outer - inner)
     lift = 0.150 + (0.0 if style.cut == "bob" else -0.02)
     arc = lift + np.interp(t, [0, 0.3, 0.65, 1.0], [0.0, 0.035, 0.058, -0.02])
-    half = 0.034 * style.brow_thickness * np.interp(t, [-0.1, 0.05, 0.3, 0.65, 1.0, 1.05], [0.4, 0.95, 1.0, 0.7, 0.22, 0.0])
+    half = (
+        0.034
+        * style.brow_thickness
+        * np.interp(t, [-0.1, 0.05, 0.3, 0.65, 1.0, 1.05], [0.4, 0.95, 1.0, 0.7, 0.22, 0.0])
+    )
     near = np.exp(-(((rest[:, 1] - arc) / np.maximum(half, 1e-3)) ** 2)) * np.clip((t + 0.06) / 0.14, 0, 1)
     near *= (t < 1.04) & (rest[:, 2] > -0.25) & (np.abs(rest[:, 1] - arc) < 0.12)
     count = style.brow_density * 2
@@ -392,7 +420,9 @@ def grow_brows(head: Head) -> SkinHair:
     bend = direction[:, None] * steps * length[:, None, None] + normals[:, None] * (
         (0.10 * steps + 0.25 * steps * (1 - steps)) * length[:, None, None]
     )
-    return SkinHair(triangle, share, bend.astype(np.float32), np.clip(rng.normal(0.4, 0.2, count), 0, 1).astype(np.float32))
+    return SkinHair(
+        triangle, share, bend.astype(np.float32), np.clip(rng.normal(0.4, 0.2, count), 0, 1).astype(np.float32)
+    )
 
 
 @dataclass

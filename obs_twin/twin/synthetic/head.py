@@ -128,7 +128,10 @@ class Head:
         self._lash_units = units
         uv = source.texture_coordinates(used)
 
-        teeth_vertices, teeth_quads, teeth_material, bind = _teeth(shaped, mesh.groups)
+        lips = _sample(source.mask("lips"), uv) > 0.5
+        lip_points = self.coarse[lips]
+        mouth_y = float(0.5 * (lip_points[:, 1].max() + lip_points[:, 1].min()))
+        teeth_vertices, teeth_quads, teeth_material, bind = _teeth(shaped, mesh.groups, mouth_y)
         quads = np.concatenate([quads, teeth_quads + len(self.coarse)]).astype(np.int32)
         material = np.concatenate([material, teeth_material])
         self.coarse = np.concatenate([self.coarse, teeth_vertices])
@@ -161,9 +164,7 @@ class Head:
         """Vertices of the lash cards (L, 3), their face units, and the cards of the left and of the right eye as ids."""
         ids = np.concatenate(list(self._lash_vertices.values()))
         order = np.sort(ids)
-        cards = [
-            [np.searchsorted(order, self._lash_vertices[f"{side}{row}"]) for row in (1, 2)] for side in "lr"
-        ]
+        cards = [[np.searchsorted(order, self._lash_vertices[f"{side}{row}"]) for row in (1, 2)] for side in "lr"]
         units = {name: np.ascontiguousarray(offsets[order]) for name, offsets in self._lash_units.items()}
         return np.ascontiguousarray(self._lash_base[order]), units, cards
 
@@ -247,7 +248,7 @@ def _refine(quads: IntArray, material: npt.NDArray[np.uint8], count: int, level:
 _TOOTH_WIDTHS = (0.085, 0.068, 0.078, 0.072, 0.070, 0.095)
 
 
-def _teeth(shaped: FloatArray, groups: dict[str, IntArray]):  # type: ignore[no-untyped-def]
+def _teeth(shaped: FloatArray, groups: dict[str, IntArray], mouth_y: float):  # type: ignore[no-untyped-def]
     """Rows of rounded teeth and gums along the arches that the base mesh's teeth blocks mark.
 
     Returns vertices, quads, material of each quad, and a function that carries offsets of the whole base mesh over to the
@@ -263,10 +264,11 @@ def _teeth(shaped: FloatArray, groups: dict[str, IntArray]):  # type: ignore[no-
         block = shaped[ids]
         lo, hi = block.min(0), block.max(0)
         front = block[block[:, 2] > hi[2] - 0.12]
-        edge_y = (lo[1] if up > 0 else hi[1]) + up * 0.02
+        # The upper incisors end just below the line where the lips meet, and stand in front of the lower ones.
+        edge_y = mouth_y - (0.012 if up > 0 else 0.030)
         half_width, depth = 0.5 * (hi[0] - lo[0]) * 0.93, (hi[2] - lo[2]) * 0.95
         centre_x = 0.5 * (hi[0] + lo[0])
-        front_z = float(front[:, 2].max()) - 0.015
+        front_z = float(front[:, 2].max()) - (0.015 if up > 0 else 0.045)
         size = 1.0 if up > 0 else 0.86
         height = 0.115 if up > 0 else 0.10
 
@@ -290,7 +292,8 @@ def _teeth(shaped: FloatArray, groups: dict[str, IntArray]):  # type: ignore[no-
                     point
                     + ball[:, :1] * along * scale_x
                     + ball[:, 2:] * out * scale_z
-                    + np.array([0, 1, 0], np.float32) * (edge_y + up * (scale_y - 0.004 * number) + ball[:, 1:2] * scale_y)
+                    + np.array([0, 1, 0], np.float32)
+                    * (edge_y + up * (scale_y - 0.004 * number) + ball[:, 1:2] * scale_y)
                 )
                 tooth = tooth.astype(np.float32)
                 vertices.append(tooth)
@@ -303,7 +306,14 @@ def _teeth(shaped: FloatArray, groups: dict[str, IntArray]):  # type: ignore[no-
             point, out = arch(float(s))
             ring = [
                 point + out * dz + np.array([0, edge_y + up * dy, 0])
-                for dz, dy in ((0.03, 0.11), (0.055, 0.16), (0.05, 0.24), (-0.02, 0.28), (-0.06, 0.2), (-0.04, 0.11))
+                for dz, dy in (
+                    (0.005, 0.085),
+                    (0.022, 0.11),
+                    (0.015, 0.19),
+                    (-0.05, 0.20),
+                    (-0.07, 0.16),
+                    (-0.05, 0.09),
+                )
             ]
             rings.append(np.array(ring, np.float32))
         gum = np.concatenate(rings)

@@ -69,9 +69,9 @@ def to_map(points: FloatArray, direction: FloatArray, size: int) -> FloatArray:
     """Orthographic view from the light: (N, 3) pixels and depth away from the light."""
     local = (points - _MAP_CENTRE) @ basis(direction).T
     scale = size / (2 * _MAP_HALF_EXTENT)
-    return np.stack(
-        [size / 2 + local[:, 0] * scale, size / 2 - local[:, 1] * scale, -local[:, 2]], axis=1
-    ).astype(np.float32)
+    return np.stack([size / 2 + local[:, 0] * scale, size / 2 - local[:, 1] * scale, -local[:, 2]], axis=1).astype(
+        np.float32
+    )
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -175,7 +175,9 @@ def ambient_occlusion(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def scatter(light: FloatArray, starts: IntArray, neighbours: IntArray, amount: FloatArray, rounds: IntArray) -> FloatArray:
+def scatter(
+    light: FloatArray, starts: IntArray, neighbours: IntArray, amount: FloatArray, rounds: IntArray
+) -> FloatArray:
     """Diffuse ``light`` (V, 3) over the mesh: ``rounds[c]`` smoothing steps for channel c, as strong as ``amount`` (V,).
 
     Red light wanders furthest under skin, blue hardly at all (d'Eon and Luebke, GPU Gems 3, chapter 14); steps over mesh

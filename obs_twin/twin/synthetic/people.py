@@ -107,9 +107,7 @@ ADA = Person(
         roughness=0.44,
     ),
     eyes=Eyes((0.20, 0.10, 0.035), (0.075, 0.035, 0.015), 0.085, 150),
-    hair=HairStyle(
-        "bob", (0.050, 0.022, 0.011), (0.30, 0.17, 0.09), (0.040, 0.020, 0.012), 0.85, 700, 30000
-    ),
+    hair=HairStyle("bob", (0.050, 0.022, 0.011), (0.30, 0.17, 0.09), (0.040, 0.020, 0.012), 0.85, 700, 30000),
     clothes=Clothes(inner=(0.78, 0.76, 0.72), outer=(0.030, 0.075, 0.085), neckline="blazer"),
     resting_face={"mouthSmileLeft": 0.16, "mouthSmileRight": 0.16, "cheekSquintLeft": 0.1, "cheekSquintRight": 0.1},
 )
@@ -134,7 +132,7 @@ BRUNO = Person(
         "nose/nose-point-down": 0.10,
         "eyes/l-eye-scale-decr": 0.05,
         "eyes/r-eye-scale-decr": 0.05,
-                "ears/l-ear-wing-incr": 0.20,
+        "ears/l-ear-wing-incr": 0.20,
         "ears/r-ear-wing-incr": 0.25,
         "mouth/mouth-scale-horiz-incr": 0.15,
         "mouth/mouth-upperlip-volume-decr": 0.15,
@@ -153,9 +151,7 @@ BRUNO = Person(
         roughness=0.46,
     ),
     eyes=Eyes((0.16, 0.20, 0.16), (0.045, 0.085, 0.10), 0.055, 110),
-    hair=HairStyle(
-        "short", (0.022, 0.014, 0.010), (0.16, 0.11, 0.08), (0.018, 0.012, 0.009), 1.25, 1000, 30000
-    ),
+    hair=HairStyle("short", (0.022, 0.014, 0.010), (0.16, 0.11, 0.08), (0.018, 0.012, 0.009), 1.25, 1000, 30000),
     clothes=Clothes(inner=(0.10, 0.12, 0.16), outer=(0.10, 0.12, 0.16), neckline="crew"),
     resting_face={"eyeWideLeft": 0.45, "eyeWideRight": 0.45, "mouthSmileLeft": 0.1, "mouthSmileRight": 0.12},
 )

@@ -123,7 +123,13 @@ def draw_depth(screen: FloatArray, triangles: IntArray, depth: FloatArray) -> No
 
 @njit(cache=True, nogil=True, fastmath=True)
 def draw_strands(
-    screen: FloatArray, colour: FloatArray, points: int, bias: float, depth: FloatArray, image: FloatArray, opacity: FloatArray
+    screen: FloatArray,
+    colour: FloatArray,
+    points: int,
+    bias: float,
+    depth: FloatArray,
+    image: FloatArray,
+    opacity: FloatArray,
 ) -> None:
     """Draw strands of ``points`` vertices each: screen (S*points, 3), colour (S*points, 3) linear RGB.
 

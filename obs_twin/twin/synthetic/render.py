@@ -98,7 +98,9 @@ class PersonRenderer:
         inside = np.clip(head.masks["inside-mouth"] * (1 - 1.5 * head.masks["lips"]), 0, 1)
         self._inner = np.maximum(self._inner, inside).astype(np.float32)
         rest_normals = vertex_normals(head.rest, head.topology.triangles)
-        self.occlusion = ambient_occlusion(head.rest, rest_normals, head.topology.triangles, self._strands(self.hair.vertices))
+        self.occlusion = ambient_occlusion(
+            head.rest, rest_normals, head.topology.triangles, self._strands(self.hair.vertices)
+        )
         cloth_normals = vertex_normals(self.clothing.vertices, self.clothing.triangles)
         self._cloth_occlusion = ambient_occlusion(
             self.clothing.vertices, cloth_normals, head.topology.triangles, None, 24
@@ -125,29 +127,53 @@ class PersonRenderer:
         normals = vertex_normals(fine, topology.triangles)
         hair = head.turn(self.hair.vertices, pose)
         directions = rig.directions()
-        key_shadow = visibility(fine, fine, topology.triangles, directions[0], rig.lights[0].softness, self._strands(hair))
+        key_shadow = visibility(
+            fine, fine, topology.triangles, directions[0], rig.lights[0].softness, self._strands(hair)
+        )
         mouth = self._mouth_darkness(pose)
         # Teeth and tongue lie in the dark of the resting mouth; how much light an open one lets in is told by `mouth`.
         occlusion = np.maximum(self.occlusion, self._inner * 0.75) * mouth
         key_shadow = np.maximum(key_shadow, 0.5 * self._inner)
-        light = irradiance(
-            normals, rig, [key_shadow * mouth] + [None] * (len(rig.lights) - 1), occlusion
-        )
+        light = irradiance(normals, rig, [key_shadow * mouth] + [None] * (len(rig.lights) - 1), occlusion)
         rounds = np.array([7, 3, 2], np.int32) * (1 if self.level == 1 else 3)
         light = scatter(light, self._starts, self._neighbours, self.paint.translucency, rounds.astype(np.int32))
-        skin_table = self._table(head.rest, normals, fine, self.paint.albedo, light, key_shadow * mouth, self.paint.gloss, self.paint.roughness, self.paint.stubble, occlusion**1.5)
+        skin_table = self._table(
+            head.rest,
+            normals,
+            fine,
+            self.paint.albedo,
+            light,
+            key_shadow * mouth,
+            self.paint.gloss,
+            self.paint.roughness,
+            self.paint.stubble,
+            occlusion**1.5,
+        )
 
         cloth = self.clothing
         cloth_at = head.turn(cloth.vertices, pose, cloth.follow)
         cloth_normals = vertex_normals(cloth_at, cloth.triangles)
         casters = np.concatenate([fine, cloth_at])
         cast_by = np.concatenate([topology.triangles, cloth.triangles + len(fine)]).astype(np.int32)
-        cloth_shadow = visibility(cloth_at, casters, cast_by, directions[0], rig.lights[0].softness, self._strands(hair))
+        cloth_shadow = visibility(
+            cloth_at, casters, cast_by, directions[0], rig.lights[0].softness, self._strands(hair)
+        )
         cloth_light = irradiance(
             cloth_normals, rig, [cloth_shadow] + [None] * (len(rig.lights) - 1), self._cloth_occlusion * cloth.crease
         )
         n = len(cloth_at)
-        cloth_table = self._table(cloth.vertices, cloth_normals, cloth_at, cloth.albedo, cloth_light, cloth_shadow, np.zeros(n), np.ones(n), np.zeros(n), self._cloth_occlusion)
+        cloth_table = self._table(
+            cloth.vertices,
+            cloth_normals,
+            cloth_at,
+            cloth.albedo,
+            cloth_light,
+            cloth_shadow,
+            np.zeros(n),
+            np.ones(n),
+            np.zeros(n),
+            self._cloth_occlusion,
+        )
 
         balls, eye_turns = [], []
         for centre in head.eye_centres:
@@ -158,9 +184,13 @@ class PersonRenderer:
         unit = np.concatenate([self._ball, self._ball])
         eye_normals = np.concatenate([self._ball @ t.T for t in eye_turns]).astype(np.float32)
         eye_shadow = visibility(eyes, fine, topology.triangles, directions[0], 0.03, self._strands(hair))
-        eye_light = irradiance(eye_normals, rig, [eye_shadow] + [None] * (len(rig.lights) - 1), np.full(len(eyes), 0.8, np.float32))
+        eye_light = irradiance(
+            eye_normals, rig, [eye_shadow] + [None] * (len(rig.lights) - 1), np.full(len(eyes), 0.8, np.float32)
+        )
         ones = np.ones(len(eyes), np.float32)
-        eye_table = self._table(unit, eye_normals, eyes, np.ones((len(eyes), 3)), eye_light, eye_shadow, ones, ones, ones, ones)
+        eye_table = self._table(
+            unit, eye_normals, eyes, np.ones((len(eyes), 3)), eye_light, eye_shadow, ones, ones, ones, ones
+        )
 
         world = np.concatenate([fine, cloth_at, eyes])
         table = np.ascontiguousarray(np.concatenate([skin_table, cloth_table, eye_table]), np.float32)
@@ -187,7 +217,17 @@ class PersonRenderer:
         image = np.zeros((camera.height, camera.width, 3), np.float32)
         sky = np.asarray(rig.sky, np.float32)
         shading.shade_surface(
-            buffer.triangle, buffer.weights, triangles, material, table, directions, rig.colours(), sky, camera.position, detail, image
+            buffer.triangle,
+            buffer.weights,
+            triangles,
+            material,
+            table,
+            directions,
+            rig.colours(),
+            sky,
+            camera.position,
+            detail,
+            image,
         )
         first_right = len(triangles) - len(self._ball_triangles)
         shading.shade_eyes(
@@ -273,12 +313,22 @@ class PersonRenderer:
             lit, np.full(len(brows), 0.6, np.float32), normals.astype(np.float32),
         )  # fmt: skip
         along = np.tile(np.linspace(0, 1, self.brows.points, dtype=np.float32), len(self.brows.offsets))
-        draw_strands(camera.project(brows), colour * 0.8, self.brows.points, 0.03, buffer.depth, image, 0.75 * (1 - 0.6 * along))
+        draw_strands(
+            camera.project(brows), colour * 0.8, self.brows.points, 0.03, buffer.depth, image, 0.75 * (1 - 0.6 * along)
+        )
 
         lashes = head.turn(self.lashes.at(pose.units), pose)
         dark = np.tile(np.array([0.010, 0.007, 0.006], np.float32), (len(lashes), 1))
         along = np.tile(np.linspace(0, 1, self.lashes.points, dtype=np.float32), len(self.lashes.ids))
-        draw_strands(camera.project(lashes), dark, self.lashes.points, 0.02, buffer.depth, image, (0.85 * (1 - 0.75 * along)).astype(np.float32))
+        draw_strands(
+            camera.project(lashes),
+            dark,
+            self.lashes.points,
+            0.02,
+            buffer.depth,
+            image,
+            (0.85 * (1 - 0.75 * along)).astype(np.float32),
+        )
 
     @staticmethod
     def _table(

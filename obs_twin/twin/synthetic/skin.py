@@ -64,7 +64,9 @@ def landmarks(head: Head) -> Landmarks:
     )
 
 
-def blob(points: FloatArray, centre: tuple[float, float, float] | FloatArray, radius: tuple[float, float, float]) -> FloatArray:
+def blob(
+    points: FloatArray, centre: tuple[float, float, float] | FloatArray, radius: tuple[float, float, float]
+) -> FloatArray:
     """A soft spot, 1 at ``centre``, mirrored left and right."""
     mirrored = points.copy()
     mirrored[:, 0] = np.abs(mirrored[:, 0])
@@ -149,7 +151,7 @@ def paint(head: Head, scalp: FloatArray | None = None) -> Paint:
     inside[material == TONGUE] = 1.0
     flesh = np.array([0.30, 0.075, 0.070], np.float32)
     albedo = _mix(albedo, np.tile(flesh, (count, 1)), inside)
-    albedo[material == TONGUE] = np.array([0.42, 0.13, 0.115], np.float32)
+    albedo[material == TONGUE] = np.array([0.30, 0.085, 0.075], np.float32)
     albedo[material == GUMS] = np.array([0.42, 0.14, 0.13], np.float32)
     albedo[material == TEETH] = np.array([0.66, 0.61, 0.52], np.float32)
     gloss[material != SKIN] = 1.3
@@ -169,7 +171,11 @@ def _beard(rest: FloatArray, at: Landmarks) -> FloatArray:
     """Where a beard grows: jaw, chin, upper lip, under the chin."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     # From the sideburn down to the corner of the mouth, the beard's upper edge runs along a line.
-    edge = np.interp(x, [0.0, 0.2, 0.34, 0.6, 0.75, 0.9], [at.mouth[1] + 0.17, at.mouth[1] + 0.14, at.mouth[1] + 0.0, at.mouth[1] + 0.18, -0.35, -0.2])
+    edge = np.interp(
+        x,
+        [0.0, 0.2, 0.34, 0.6, 0.75, 0.9],
+        [at.mouth[1] + 0.17, at.mouth[1] + 0.14, at.mouth[1] + 0.0, at.mouth[1] + 0.18, -0.35, -0.2],
+    )
     below = 1 - step(-0.10, 0.06, (y - edge).astype(np.float32))
     throat = step(at.chin[1] - 0.75, at.chin[1] - 0.25, (y - 0.45 * np.minimum(z, 0.0)).astype(np.float32))
     front = step(-0.72, -0.5, z)

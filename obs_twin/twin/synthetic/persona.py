@@ -1,0 +1,135 @@
+"""The built-in persona: her photos, her voice's statistics and her room, as a twin pack."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from obs_twin.twin.make import PartFiles, write_pack
+from obs_twin.twin.manifest import MANIFEST_NAME, SYNTHETIC
+from obs_twin.voice.target import analyse
+from obs_twin.zoo.store import ModelStore
+
+from . import speech
+from .base_mesh import MODEL_NAME, BaseMeshFile
+from .clip import cache_folder, content_key
+from .head import Pose
+from .light import Light, Rig
+from .people import ADA, Person
+from .render import Camera, PersonRenderer, composite, develop
+from .room import room
+
+Picture = npt.NDArray[np.uint8]
+
+PACK_NAME = "ada"
+VIEWS = {"photo": 0.0, "photo2": 25.0, "photo3": -25.0}
+"""Pictures of the face in the pack and how far the head is turned in each, degrees."""
+
+PORTRAIT_LIGHT = Rig(
+    lights=(
+        Light((-0.22, 0.40, 0.90), (1.02, 1.00, 0.96), 0.22, 0.40),
+        Light((0.60, 0.20, 0.75), (0.62, 0.62, 0.62), 0.0, 0.40),
+        Light((0.70, 0.45, -0.55), (0.55, 0.57, 0.60)),
+        Light((-0.75, 0.45, -0.55), (0.55, 0.56, 0.58)),
+    ),
+    sky=(0.44, 0.44, 0.45),
+    ground=(0.26, 0.245, 0.23),
+)
+"""Soft and nearly even, as for a passport, but with some shape left."""
+
+_WORDS = (
+    "This voice belongs to nobody. It was made from a set of numbers, and it says whatever it is given. "
+    "The quick brown fox jumps over the lazy dog, while a gentle breeze moves through the open window. "
+    "Please bring your questions, and I will answer them one after another. "
+    "How much wood would a woodchuck chuck, if it could? Nobody knows, and nobody has ever measured it."
+)
+
+
+def portrait(person: Person = ADA, yaw: float = 0.0, size: int = 1024) -> Picture:
+    """A photo of ``person`` with a neutral face in even light, (size, size, 3) uint8 BGR.
+
+    ``yaw`` turns the head, degrees to the person's left. Takes some seconds the first time, then comes from the cache.
+    """
+    file = cache_folder() / f"{content_key('portrait', person.name, yaw, size)}.png"
+    if file.exists():
+        return np.asarray(cv2.imread(str(file)), np.uint8)
+    return _portraits(person, (yaw,), size)[0]
+
+
+def _portraits(person: Person, yaws: tuple[float, ...], size: int) -> list[Picture]:
+    source = BaseMeshFile(ModelStore().path(MODEL_NAME))
+    renderer = PersonRenderer(person, source, level=2, strand_factor=2.2)
+    camera = Camera(size, size, size * 2.75, 8.5, 0.5, 0.46)
+    gradient = np.linspace(0.40, 0.27, size, dtype=np.float32)[:, None, None]
+    background = np.broadcast_to(gradient * np.array([0.97, 1.0, 1.02], np.float32), (size, size, 3))
+    out = []
+    for yaw in yaws:
+        pose = Pose({}, yaw=yaw, gaze_yaw=-0.6 * yaw)
+        image, covered = renderer.draw(pose, camera.scaled(2), PORTRAIT_LIGHT)
+        picture = develop(composite(image, covered, background, 2))
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        _write(cache_folder() / f"{content_key('portrait', person.name, yaw, size)}.png", picture)
+        out.append(picture)
+    return out
+
+
+def build_persona_pack(folder: Path) -> Path:
+    """Make the persona's twin pack in ``folder`` and return it; a whole pack that is there already is left as it is.
+
+    Raises
+    ------
+    MakeError
+        when the folder holds something else.
+    ModelError
+        when the base mesh is not there and cannot be fetched.
+    """
+    if (folder / MANIFEST_NAME).exists():
+        return folder
+    source = cache_folder() / f"pack-{content_key('pack')}"
+    if not (source / MANIFEST_NAME).exists():
+        _render_pack(source)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.copy")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary)
+    temporary.rename(folder)
+    return folder
+
+
+def _render_pack(folder: Path) -> None:
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
+        scratch = Path(name)
+        photos: dict[str, Path | bytes] = {}
+        for stem, picture in zip(VIEWS, _portraits(ADA, tuple(VIEWS.values()), 1024), strict=True):
+            _write(scratch / f"{stem}.png", picture)
+            photos[f"face/{stem}.png"] = scratch / f"{stem}.png"
+        _write(scratch / "room.png", room("study"))
+        said = speech.speak(_WORDS)
+        analyse(said.samples, said.sample_rate_hz).save(scratch / "target.json")
+        shutil.rmtree(folder, ignore_errors=True)
+        write_pack(
+            folder,
+            name=PACK_NAME,
+            display_name=ADA.name,
+            subject_kind=SYNTHETIC,
+            parts=[
+                PartFiles("face", "mesh", photos, "rendered by this project; shows nobody"),
+                PartFiles(
+                    "voice", "world", {"voice/target.json": scratch / "target.json"}, "statistics of generated speech"
+                ),
+                PartFiles(
+                    "background", "image", {"background/room.png": scratch / "room.png"}, "rendered by this project"
+                ),
+            ],
+        )
+
+
+def _write(path: Path, picture: Picture) -> None:
+    if not cv2.imwrite(str(path), picture):
+        raise OSError(f"cannot write {path}")
