@@ -126,7 +126,8 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 
 @given(st.integers(1, 400), st.integers(1, 60))
 def test_grid_interpolates_a_ramp_exactly(pixels: int, nodes: int) -> None:
-    starts, weights = axis(pixels, nodes)
+    starts, spans, weights = axis(pixels, nodes)
+    assert (spans == np.searchsorted(starts, np.arange(pixels), side="right") - 1).all()
     assert starts[0] == 0
     assert starts[-1] == pixels
     assert (np.diff(starts) >= 0).all()

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numba import njit
 
-from obs_twin.background.grid import F32, I64, U8, axis, box_mean, mix_rows, shrink
+from obs_twin.background.grid import F32, I32, U8, U32, axis, box_mean, mix_rows, shrink
 
 GRID_WIDTH = 256  # nodes across; at 720p a node stands for 5 pixels
 COLOUR_RADIUS = 3  # grid nodes over which the person's and the room's colours are averaged
@@ -26,7 +26,7 @@ class Backdrop(NamedTuple):
     """A background picture prepared for one frame size: itself, and its soft light on the coarse grid."""
 
     picture: U8  # (H, W, 3)
-    glow: F32  # (h, w, 3), 0..255
+    glow: F32  # (3, h, w), 0..255
 
 
 def fit(picture: U8, width: int, height: int) -> Backdrop:
@@ -92,7 +92,8 @@ def _glow(picture: U8) -> F32:
     rows, columns = _grid_size(*picture.shape[:2])
     small = np.empty((rows, columns, 3), np.uint8)
     shrink(picture, small)
-    return np.asarray(cv2.GaussianBlur(small.astype(np.float32), (0, 0), 8.0), np.float32)
+    soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 8.0)
+    return np.ascontiguousarray(np.asarray(soft, np.float32).transpose(2, 0, 1))
 
 
 def _compose(bgr: U8, alpha: F32, picture: U8, glow: F32 | None, wrap: float) -> None:
@@ -103,12 +104,17 @@ def _compose(bgr: U8, alpha: F32, picture: U8, glow: F32 | None, wrap: float) ->
     small = np.empty((rows, columns, 3), np.uint8)
     shrink(bgr, small)
     mask = np.asarray(cv2.resize(alpha, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
-    sums = box_mean(_gather_colours(small, mask), COLOUR_RADIUS)
-    nodes = _estimate(sums, picture[:1, :1].astype(np.float32) if glow is None else glow)
+    planes = np.empty((9, rows, columns), np.float32)
+    nodes = np.empty((10, rows, columns), np.float32)
+    _gather_colours(small, mask, planes)
+    box_mean(planes, COLOUR_RADIUS, nodes)
+    _estimate(nodes)
+    if glow is not None:
+        nodes[7:] = glow
     _blend(bgr, alpha, picture, mask, nodes, *axis(height, rows), *axis(width, columns), wrap)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _weigh(small: U8, mask: F32) -> F32:
     """b, g, r times the room's share, and that share. Uncertain cells count little: they hold some person."""
     out = np.empty((*small.shape[:2], 4), np.float32)
@@ -122,7 +128,7 @@ def _weigh(small: U8, mask: F32) -> F32:
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _normalise(weighted: F32) -> U8:
     out = np.empty((*weighted.shape[:2], 3), np.uint8)
     for y in range(weighted.shape[0]):
@@ -134,116 +140,113 @@ def _normalise(weighted: F32) -> U8:
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _gather_colours(small: U8, mask: F32) -> F32:
-    """Per node: person-weighted b, g, r, that weight, room-weighted b, g, r, that weight, and the matte.
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _gather_colours(small: U8, mask: F32, out: F32) -> None:
+    """Planes: person-weighted b, g, r, that weight, room-weighted b, g, r, that weight, and the matte.
 
     Weights are squared, so that mixed cells colour the estimate less than pure ones.
     """
-    out = np.empty((*small.shape[:2], 9), np.float32)
-    for y in range(small.shape[0]):
-        for x in range(small.shape[1]):
-            share = mask[y, x]
-            person = share * share + np.float32(1e-6)
-            room = (np.float32(1.0) - share) * (np.float32(1.0) - share) + np.float32(1e-6)
-            node = out[y, x]
-            for c in range(3):
-                level = np.float32(small[y, x, c])
-                node[c] = person * level
-                node[4 + c] = room * level
-            node[3], node[7], node[8] = person, room, share
-    return out
+    least, one = np.float32(1e-6), np.float32(1.0)
+    for y in range(mask.shape[0]):
+        colours, share = small[y].ravel(), mask[y]
+        person, room, matte = out[3, y], out[7, y], out[8, y]
+        for x in range(share.size):
+            person[x] = share[x] * share[x] + least
+            room[x] = (one - share[x]) * (one - share[x]) + least
+            matte[x] = share[x]
+        for c in range(3):
+            of_person, of_room = out[c, y], out[4 + c, y]
+            for x in range(share.size):
+                level = np.float32(colours[3 * x + c])
+                of_person[x] = person[x] * level
+                of_room[x] = room[x] * level
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _estimate(sums: F32, glow: F32) -> F32:
-    """Per node: the person's b, g, r, the room's b, g, r, how far inside the person it lies, and the glow."""
-    out = np.empty((*sums.shape[:2], 10), np.float32)
-    lit = glow.shape[0] == sums.shape[0]
-    for y in range(sums.shape[0]):
-        for x in range(sums.shape[1]):
-            node, total = out[y, x], sums[y, x]
-            for c in range(3):
-                node[c] = total[c] / total[3]
-                node[3 + c] = total[4 + c] / total[7]
-                node[7 + c] = glow[y, x, c] if lit else np.float32(0.0)
-            node[6] = total[8]
-    return out
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _estimate(nodes: F32) -> None:
+    """From those planes' means, in place: the person's b, g, r, the room's b, g, r, and how far inside it lies."""
+    for y in range(nodes.shape[1]):
+        person, room, inside = nodes[3, y], nodes[7, y], nodes[8, y]
+        for c in range(3):
+            of_person = nodes[c, y]
+            for x in range(person.size):
+                of_person[x] /= person[x]
+        for c in range(3):
+            of_room, result = nodes[4 + c, y], nodes[3 + c, y]
+            for x in range(room.size):
+                result[x] = of_room[x] / room[x]
+        result = nodes[6, y]
+        for x in range(inside.size):
+            result[x] = inside[x]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _blend(
     bgr: U8,
     alpha: F32,
     picture: U8,
     mask: F32,
     nodes: F32,
-    row_starts: I64,
+    row_starts: I32,
+    row_spans: U32,
     row_weights: F32,
-    column_starts: I64,
+    column_starts: I32,
+    column_spans: U32,
     column_weights: F32,
     wrap: float,
 ) -> None:
     """The composite. `wrap` < 0 leaves the person's own colours unmixed, for a cut-out."""
     rows, columns = mask.shape
     kinds = np.empty(columns + 1, np.int8)
-    line = np.empty((columns, 10), np.float32)
+    line = np.empty((10, columns + 2), np.float32)
+    near, far = line[:, :-1], line[:, 1:]
     one, zero, half, full = np.float32(1.0), np.float32(0.0), np.float32(0.5), np.float32(255.0)
     strength = np.float32(max(wrap, 0.0))
     opaque = wrap >= 0.0
+    # The light wrap reaches a little into the person.
+    solid = nodes[6] if strength > zero else mask
     for row_span in range(rows + 1):
         if row_starts[row_span] == row_starts[row_span + 1]:
             continue
         top, bottom = max(row_span - 1, 0), min(row_span, rows - 1)
         mixed = False
         for s in range(columns + 1):
-            left, right = max(s - 1, 0), min(s, columns - 1)
-            low = min(min(mask[top, left], mask[top, right]), min(mask[bottom, left], mask[bottom, right]))
-            high = max(max(mask[top, left], mask[top, right]), max(mask[bottom, left], mask[bottom, right]))
-            if strength > zero:
-                # The light wrap reaches a little into the person.
-                low = min(
-                    low,
-                    min(
-                        min(nodes[top, left, 6], nodes[top, right, 6]),
-                        min(nodes[bottom, left, 6], nodes[bottom, right, 6]),
-                    ),
-                )
+            i, j = max(s - 1, 0), min(s, columns - 1)
+            low = min(min(solid[top, i], solid[top, j]), min(solid[bottom, i], solid[bottom, j]))
+            high = max(max(mask[top, i], mask[top, j]), max(mask[bottom, i], mask[bottom, j]))
             kinds[s] = 0 if high <= np.float32(1e-6) else (1 if low >= np.float32(0.9999) else 2)
             mixed = mixed or kinds[s] == 2
         for y in range(row_starts[row_span], row_starts[row_span + 1]):
-            pixels, picture_row, coverage = bgr[y].ravel(), picture[y].ravel(), alpha[y]
             if mixed:
-                mix_rows(nodes[top], nodes[bottom], row_weights[y], line)
+                mix_rows(nodes, top, bottom, row_weights[y], line)
+            pixel_row, picture_row, coverage = bgr[y].ravel(), picture[y].ravel(), alpha[y]
             s = 0
             while s <= columns:
-                kind = kinds[s]
-                end = s + 1
+                kind, end = kinds[s], s + 1
                 while end <= columns and kinds[end] == kind:
                     end += 1
                 first, last = column_starts[s], column_starts[end]
+                # Slices, so that indices count from zero and no index needs a test for being negative.
+                pixels, behind = pixel_row[3 * first : 3 * last], picture_row[3 * first : 3 * last]
                 if kind == 0:
-                    room_row = picture_row[3 * first : 3 * last]
-                    shown = pixels[3 * first : 3 * last]
-                    for i in range(shown.size):
-                        shown[i] = room_row[i]
+                    for i in range(pixels.size):
+                        pixels[i] = behind[i]
                 elif kind == 2:
-                    for span in range(s, end):
-                        i, j = max(span - 1, 0), min(span, columns - 1)
-                        for x in range(column_starts[span], column_starts[span + 1]):
-                            t, a = column_weights[x], coverage[x]
-                            u, rest = one - t, one - a
-                            light = strength * a * (one - u * line[i, 6] - t * line[j, 6])
-                            for c in range(3):
-                                level = np.float32(pixels[3 * x + c])
-                                if a < one:
-                                    person = u * line[i, c] + t * line[j, c]
-                                    room = u * line[i, 3 + c] + t * line[j, 3 + c]
-                                    level = person + a * (level - a * person - rest * room)
-                                    level = min(max(level, zero), full)
-                                glow = u * line[i, 7 + c] + t * line[j, 7 + c]
-                                level += light * (glow - level)
-                                if opaque:
-                                    level = a * level + rest * np.float32(picture_row[3 * x + c])
-                                pixels[3 * x + c] = np.uint8(level + half)
+                    spans, weights, cover = column_spans[first:last], column_weights[first:last], coverage[first:last]
+                    for x in range(cover.size):
+                        i, t, a = spans[x], weights[x], cover[x]
+                        u, rest = one - t, one - a
+                        light = strength * a * (one - u * near[6, i] - t * far[6, i])
+                        for c in range(3):
+                            level = np.float32(pixels[3 * x + c])
+                            if a < one:
+                                person = u * near[c, i] + t * far[c, i]
+                                room = u * near[3 + c, i] + t * far[3 + c, i]
+                                level = person + a * (level - a * person - rest * room)
+                                level = min(max(level, zero), full)
+                            if light > zero:
+                                level += light * (u * near[7 + c, i] + t * far[7 + c, i] - level)
+                            if opaque:
+                                level = a * level + rest * np.float32(behind[3 * x + c])
+                            pixels[3 * x + c] = np.uint8(level + half)
                 s = end

@@ -20,7 +20,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numba import njit
 
-from obs_twin.background.grid import F32, I64, U8, Axis, axis, box_mean, mix_rows, shrink
+from obs_twin.background.grid import F32, I32, U8, U32, axis, box_mean, mix_rows, shrink
 
 GUIDE_RADIUS = 4  # coarse cells: 20 pixels at 720p
 REACH = 2  # coarse cells by which the outline may leave the network's own
@@ -54,13 +54,14 @@ class Matte:
         self.rows, self.columns = int(shape[1]), int(shape[2])
         self._small = np.empty((self.rows, self.columns, 3), np.uint8)
         self._rgb = np.empty((1, self.rows, self.columns, 3), np.float32)
-        self._moments = np.empty((self.rows, self.columns, 13), np.float32)
-        self._coefficients = np.empty((self.rows, self.columns, 4), np.float32)
-        self._nodes = np.empty((self.rows, self.columns, 6), np.float32)
+        self._moments = np.empty((13, self.rows, self.columns), np.float32)
+        self._means = np.empty_like(self._moments)
+        self._coefficients = np.empty((4, self.rows, self.columns), np.float32)
+        self._nodes = np.empty((6, self.rows, self.columns), np.float32)
+        self._change = np.empty((2, 1, self.rows, self.columns), np.float32)
         self._reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1, 2 * REACH + 1))
         self._seen: U8 | None = None
         self._past = np.zeros((self.rows, self.columns), np.float32)
-        self._axes: tuple[int, int, Axis, Axis] | None = None
 
     def reset(self) -> None:
         """Forget the frames before: after a cut, a gap, or a change of source."""
@@ -79,19 +80,16 @@ class Matte:
         person = self._steady(self._net.get_tensor(self._output)[0, :, :, 0])
 
         _gather_moments(self._rgb[0], person, DOUBT[0], DOUBT[1], self._moments)
-        means = box_mean(self._moments, GUIDE_RADIUS)
-        _solve(means, GUIDE_EPSILON, self._coefficients)
+        box_mean(self._moments, GUIDE_RADIUS, self._means)
+        _solve(self._means, GUIDE_EPSILON, self._coefficients)
         nodes = self._nodes
-        nodes[:, :, :4] = box_mean(self._coefficients, GUIDE_RADIUS)
-        nodes[:, :, 4] = cv2.erode(self._moments[:, :, 3], self._reach)
-        nodes[:, :, 5] = cv2.dilate(self._moments[:, :, 3], self._reach)
+        box_mean(self._coefficients, GUIDE_RADIUS, nodes)
+        nodes[4] = cv2.erode(self._moments[3], self._reach)
+        nodes[5] = cv2.dilate(self._moments[3], self._reach)
 
         if out is None:
             out = np.empty((height, width), np.float32)
-        if self._axes is None or self._axes[:2] != (height, width):
-            self._axes = (height, width, axis(height, self.rows), axis(width, self.columns))
-        _, _, down, across = self._axes
-        _evaluate(bgr, nodes, *down, *across, EDGE[0], EDGE[1], out)
+        _evaluate(bgr, nodes, *axis(height, self.rows), *axis(width, self.columns), EDGE[0], EDGE[1], out)
         return out
 
     def _steady(self, person: F32) -> F32:
@@ -100,16 +98,18 @@ class Matte:
             self._seen = self._small.copy()
             self._past[:] = person
             return self._past
-        change = box_mean(_difference(self._small, self._seen), MOTION_RADIUS)
+        raw, change = self._change
+        _difference(self._small, self._seen, raw[0])
+        box_mean(raw, MOTION_RADIUS, change)
         self._seen[:] = self._small
         if change.mean() > CUT:
             self._past[:] = person
         else:
-            _blend_past(person, change, MEMORY, STILL[0], STILL[1], self._past)
+            _blend_past(person, change[0], MEMORY, STILL[0], STILL[1], self._past)
         return self._past
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _to_rgb(bgr: U8, rgb: F32) -> None:
     scale = np.float32(1 / 255)
     source, out = bgr.ravel(), rgb.ravel()
@@ -119,10 +119,9 @@ def _to_rgb(bgr: U8, rgb: F32) -> None:
         out[3 * i + 2] = np.float32(source[3 * i]) * scale
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _difference(a: U8, b: U8) -> F32:
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _difference(a: U8, b: U8, change: F32) -> None:
     """Mean absolute difference of the three colours, 0..1."""
-    change = np.empty(a.shape[:2], np.float32)
     scale = np.float32(1 / 765)
     p, q, out = a.ravel(), b.ravel(), change.ravel()
     for i in range(out.size):
@@ -130,16 +129,15 @@ def _difference(a: U8, b: U8) -> F32:
         for c in range(3):
             total += np.int32(abs(np.int32(p[3 * i + c]) - np.int32(q[3 * i + c])))
         out[i] = np.float32(total) * scale
-    return change
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _smoothstep(x: Any, low: Any, high: Any) -> Any:
     t = min(max((x - low) / (high - low), np.float32(0.0)), np.float32(1.0))
     return t * t * (np.float32(3.0) - np.float32(2.0) * t)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _blend_past(person: F32, change: F32, memory: float, still: float, moving: float, past: F32) -> None:
     memory32, still32, moving32 = np.float32(memory), np.float32(still), np.float32(moving)
     new, motion, old = person.ravel(), change.ravel(), past.ravel()
@@ -148,48 +146,73 @@ def _blend_past(person: F32, change: F32, memory: float, still: float, moving: f
         old[i] = new[i] + keep * (old[i] - new[i])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _gather_moments(rgb: F32, person: F32, low: float, high: float, out: F32) -> None:
-    """Per cell: r, g, b, p, rp, gp, bp, rr, rg, rb, gg, gb, bb."""
+    """Planes r, g, b, p, rp, gp, bp, rr, rg, rb, gg, gb, bb."""
     low32, high32 = np.float32(low), np.float32(high)
     for y in range(rgb.shape[0]):
-        for x in range(rgb.shape[1]):
-            r, g, b = rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2]
-            p = _smoothstep(person[y, x], low32, high32)
-            m = out[y, x]
-            m[0], m[1], m[2], m[3] = r, g, b, p
-            m[4], m[5], m[6] = r * p, g * p, b * p
-            m[7], m[8], m[9], m[10], m[11], m[12] = r * r, r * g, r * b, g * g, g * b, b * b
+        colours, answers = rgb[y].ravel(), person[y]
+        red, green, blue, p = out[0, y], out[1, y], out[2, y], out[3, y]
+        rp, gp, bp = out[4, y], out[5, y], out[6, y]
+        rr, rg, rb, gg, gb, bb = out[7, y], out[8, y], out[9, y], out[10, y], out[11, y], out[12, y]
+        for x in range(answers.size):
+            red[x], green[x], blue[x] = colours[3 * x], colours[3 * x + 1], colours[3 * x + 2]
+            p[x] = _smoothstep(answers[x], low32, high32)
+        for x in range(answers.size):
+            rp[x], gp[x], bp[x] = red[x] * p[x], green[x] * p[x], blue[x] * p[x]
+        for x in range(answers.size):
+            rr[x], rg[x], rb[x] = red[x] * red[x], red[x] * green[x], red[x] * blue[x]
+        for x in range(answers.size):
+            gg[x], gb[x], bb[x] = green[x] * green[x], green[x] * blue[x], blue[x] * blue[x]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _solve(means: F32, epsilon: float, out: F32) -> None:
-    """Per cell the a (in b, g, r order) and b of p = a . colour + b: a 3 x 3 solve by the adjugate."""
+    """Per node the a (in b, g, r order) and b of p = a . colour + b: a 3 x 3 solve by the adjugate."""
     eps = np.float32(epsilon)
-    for y in range(means.shape[0]):
-        for x in range(means.shape[1]):
-            m = means[y, x]
-            r, g, b, p = m[0], m[1], m[2], m[3]
-            cr, cg, cb = m[4] - r * p, m[5] - g * p, m[6] - b * p
-            rr, rg, rb = m[7] - r * r + eps, m[8] - r * g, m[9] - r * b
-            gg, gb, bb = m[10] - g * g + eps, m[11] - g * b, m[12] - b * b + eps
-            i00, i01, i02 = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
-            i11, i12, i22 = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
-            scale = np.float32(1.0) / (rr * i00 + rg * i01 + rb * i02)
-            ar = (i00 * cr + i01 * cg + i02 * cb) * scale
-            ag = (i01 * cr + i11 * cg + i12 * cb) * scale
-            ab = (i02 * cr + i12 * cg + i22 * cb) * scale
-            out[y, x, 0], out[y, x, 1], out[y, x, 2] = ab, ag, ar
-            out[y, x, 3] = p - ar * r - ag * g - ab * b
+    m, to_blue, to_green, to_red, rest = (
+        means.reshape(13, -1),
+        out[0].ravel(),
+        out[1].ravel(),
+        out[2].ravel(),
+        out[3].ravel(),
+    )
+    for i in range(rest.size):
+        r, g, b, p = m[0, i], m[1, i], m[2, i], m[3, i]
+        cr, cg, cb = m[4, i] - r * p, m[5, i] - g * p, m[6, i] - b * p
+        rr, rg, rb = m[7, i] - r * r + eps, m[8, i] - r * g, m[9, i] - r * b
+        gg, gb, bb = m[10, i] - g * g + eps, m[11, i] - g * b, m[12, i] - b * b + eps
+        i00, i01, i02 = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
+        i11, i12, i22 = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
+        scale = np.float32(1.0) / (rr * i00 + rg * i01 + rb * i02)
+        ar = (i00 * cr + i01 * cg + i02 * cb) * scale
+        ag = (i01 * cr + i11 * cg + i12 * cb) * scale
+        ab = (i02 * cr + i12 * cg + i22 * cb) * scale
+        to_blue[i], to_green[i], to_red[i] = ab, ag, ar
+        rest[i] = p - ar * r - ag * g - ab * b
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _bounds(nodes: F32, least: F32, most: F32) -> None:
+    """Per node, what alpha can be for any colour in 0..1: b plus the negative (positive) a's, within reach."""
+    n, below, above = nodes.reshape(6, -1), least.ravel(), most.ravel()
+    zero = np.float32(0.0)
+    for i in range(below.size):
+        low = n[3, i] + min(n[0, i], zero) + min(n[1, i], zero) + min(n[2, i], zero)
+        high = n[3, i] + max(n[0, i], zero) + max(n[1, i], zero) + max(n[2, i], zero)
+        below[i] = min(max(low, n[4, i]), n[5, i])
+        above[i] = min(max(high, n[4, i]), n[5, i])
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _evaluate(
     bgr: U8,
     nodes: F32,
-    row_starts: I64,
+    row_starts: I32,
+    row_spans: U32,
     row_weights: F32,
-    column_starts: I64,
+    column_starts: I32,
+    column_spans: U32,
     column_weights: F32,
     low: float,
     high: float,
@@ -197,53 +220,53 @@ def _evaluate(
 ) -> None:
     """alpha = a . colour + b at every pixel, kept between least and most; all interpolated between the grid's nodes.
 
-    Colours lie in 0..1, so a node's b plus its negative (positive) a's bounds its alpha from below (above) too. A
-    span whose four nodes all stay under `low` or over `high` is filled without looking at its pixels.
+    A span whose four nodes can only give values under `low` or over `high` is filled without a look at its pixels.
     """
-    rows, columns = nodes.shape[:2]
-    low32, high32 = np.float32(low), np.float32(high)
+    _, rows, columns = nodes.shape
+    low32, high32, one, scale = np.float32(low), np.float32(high), np.float32(1.0), np.float32(1 / 255)
     least, most = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
-    for j in range(rows):
-        for i in range(columns):
-            below = above = nodes[j, i, 3]
-            for c in range(3):
-                below += min(nodes[j, i, c], np.float32(0.0))
-                above += max(nodes[j, i, c], np.float32(0.0))
-            least[j, i] = min(max(below, nodes[j, i, 4]), nodes[j, i, 5])
-            most[j, i] = min(max(above, nodes[j, i, 4]), nodes[j, i, 5])
-    line = np.empty((columns, 6), np.float32)
+    _bounds(nodes, least, most)
+    line = np.empty((6, columns + 2), np.float32)
     kinds = np.empty(columns + 1, np.int8)
-    scale = np.float32(1 / 255)
     for row_span in range(rows + 1):
-        top, bottom = max(row_span - 1, 0), min(row_span, rows - 1)
         if row_starts[row_span] == row_starts[row_span + 1]:
             continue
+        top, bottom = max(row_span - 1, 0), min(row_span, rows - 1)
+        mixed = False
         for s in range(columns + 1):
-            left, right = max(s - 1, 0), min(s, columns - 1)
-            floor = min(min(least[top, left], least[top, right]), min(least[bottom, left], least[bottom, right]))
-            ceiling = max(max(most[top, left], most[top, right]), max(most[bottom, left], most[bottom, right]))
+            i, j = max(s - 1, 0), min(s, columns - 1)
+            floor = min(min(least[top, i], least[top, j]), min(least[bottom, i], least[bottom, j]))
+            ceiling = max(max(most[top, i], most[top, j]), max(most[bottom, i], most[bottom, j]))
             kinds[s] = 0 if ceiling <= low32 else (1 if floor >= high32 else 2)
+            mixed = mixed or kinds[s] == 2
         for y in range(row_starts[row_span], row_starts[row_span + 1]):
-            mix_rows(nodes[top], nodes[bottom], row_weights[y], line)
-            result = out[y]
+            if mixed:
+                mix_rows(nodes, top, bottom, row_weights[y], line)
+                to_blue, to_green, to_red, rest, under, over = line
+                to_blue_, to_green_, to_red_, rest_, under_, over_ = line[:, 1:]
+            colour_row = bgr[y].ravel()
             s = 0
             while s <= columns:
-                kind = kinds[s]
-                end = s + 1
+                kind, end = kinds[s], s + 1
                 while end <= columns and kinds[end] == kind:
                     end += 1
+                # Slices, so that indices count from zero and no index needs a test for being negative.
+                first, last = column_starts[s], column_starts[end]
+                result = out[y, first:last]
                 if kind < 2:
-                    result[column_starts[s] : column_starts[end]] = np.float32(kind)
+                    for x in range(result.size):
+                        result[x] = np.float32(kind)
                 else:
-                    for span in range(s, end):
-                        i, j = max(span - 1, 0), min(span, columns - 1)
-                        for x in range(column_starts[span], column_starts[span + 1]):
-                            t = column_weights[x]
-                            u = np.float32(1.0) - t
-                            value = u * line[i, 3] + t * line[j, 3]
-                            for c in range(3):
-                                value += (u * line[i, c] + t * line[j, c]) * np.float32(bgr[y, x, c]) * scale
-                            value = max(value, u * line[i, 4] + t * line[j, 4])
-                            value = min(value, u * line[i, 5] + t * line[j, 5])
-                            result[x] = _smoothstep(value, low32, high32)
+                    colours = colour_row[3 * first : 3 * last]
+                    spans, weights = column_spans[first:last], column_weights[first:last]
+                    for x in range(result.size):
+                        i, t = spans[x], weights[x]
+                        u = one - t
+                        value = (u * to_blue[i] + t * to_blue_[i]) * (np.float32(colours[3 * x]) * scale)
+                        value += (u * to_green[i] + t * to_green_[i]) * (np.float32(colours[3 * x + 1]) * scale)
+                        value += (u * to_red[i] + t * to_red_[i]) * (np.float32(colours[3 * x + 2]) * scale)
+                        value += u * rest[i] + t * rest_[i]
+                        value = max(value, u * under[i] + t * under_[i])
+                        value = min(value, u * over[i] + t * over_[i])
+                        result[x] = _smoothstep(value, low32, high32)
                 s = end
