@@ -78,7 +78,7 @@ def iris_tone(eye: Image, centre: FloatArray, radius: float) -> FloatArray:
 
 
 def fine_detail(bgr: Image, landmarks: FloatArray) -> tuple[float, float]:
-    """`(fineness, noise)` of the middle of the face, at the frame's own pixels."""
+    """`(fineness, noise)` of the middle of the face, at the frame's own pixels; fineness is nan if unknown."""
     points = landmarks[_FEATURES, :2]
     middle = points.mean(0)
     half = np.minimum((points.max(0) - points.min(0)) / 2, _MAX_SAMPLE_PX / 2)
@@ -86,12 +86,12 @@ def fine_detail(bgr: Image, landmarks: FloatArray) -> tuple[float, float]:
     high = np.ceil(middle + half).astype(int)
     sample = bgr[low[1] : high[1], low[0] : high[0]]
     if min(sample.shape[:2]) < 12:
-        return 0.3, 0.0
+        return float("nan"), 0.0
     return sharpness(sample)
 
 
 def sharpness(picture: Image) -> tuple[float, float]:
-    """`(fineness, noise)` as in `Appearance`, of any picture `(H, W, 3) uint8`."""
+    """`(fineness, noise)` as in `Appearance`, of any picture `(H, W, 3) uint8`; fineness is nan if noise hides it."""
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32)
     soft = cv2.GaussianBlur(grey, (0, 0), 1.0)
     softer = cv2.GaussianBlur(grey, (0, 0), 2.0)
@@ -99,6 +99,9 @@ def sharpness(picture: Image) -> tuple[float, float]:
     # The median ignores the few pixels with features: what is left is noise.
     spread = 1.4826 * float(np.median(np.abs(fine.ravel()[::7])))
     variance = spread * spread / _NOISE_IN_FINE
-    fine_energy = float(cv2.norm(fine, cv2.NORM_L2SQR)) / fine.size - variance * _NOISE_IN_FINE
-    coarse_energy = float(cv2.norm(coarse, cv2.NORM_L2SQR)) / coarse.size - variance * _NOISE_IN_COARSE
-    return max(fine_energy, 0.01) / max(coarse_energy, 0.01), variance**0.5
+    fine_energy = float(cv2.norm(fine, cv2.NORM_L2SQR)) / fine.size
+    coarse_energy = float(cv2.norm(coarse, cv2.NORM_L2SQR)) / coarse.size
+    fine_signal = fine_energy - variance * _NOISE_IN_FINE
+    coarse_signal = coarse_energy - variance * _NOISE_IN_COARSE
+    hidden = fine_signal < 0.4 * fine_energy or coarse_signal < 0.4 * coarse_energy
+    return float("nan") if hidden else fine_signal / max(coarse_signal, 0.01), variance**0.5

@@ -13,6 +13,7 @@ from obs_twin.face.observation import FloatArray
 
 Image = npt.NDArray[np.uint8]
 
+_SHARP = 1.0  # taken for a level that is too small to measure
 _BLURS_PX = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0)
 
 
@@ -30,7 +31,8 @@ class FocusTable:
         for level, points in zip(levels, landmarks, strict=True):
             blurred = [cv2.GaussianBlur(level, (0, 0), s) if s else level for s in _BLURS_PX]
             fineness = [fine_detail(np.asarray(picture, np.uint8), points)[0] for picture in blurred]
-            rows.append(np.minimum.accumulate(np.log(fineness)))
+            known = np.nan_to_num(fineness, nan=_SHARP)
+            rows.append(np.minimum.accumulate(np.log(np.maximum(known, 1e-3))))
         order = np.argsort(head_px)
         self._log_sizes = np.log(np.asarray(head_px))[order]
         self._log_fineness = np.array(rows)[order]

@@ -51,7 +51,7 @@ class LightTransfer:
         points: `(468, 3) float32`, the photo's face in the head's own axes (`FaceObservation.local`).
     """
 
-    def __init__(self, tones: FloatArray, points: FloatArray, *, radius: float = 0.16) -> None:
+    def __init__(self, tones: FloatArray, points: FloatArray, *, radius: float = 0.22) -> None:
         self._log_tones = np.log(tones + _DARKEST)
         self._kernel = smoothing_kernel(points, radius)
         x, y = points[:, 0], points[:, 1]

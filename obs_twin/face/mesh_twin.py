@@ -35,7 +35,8 @@ Image = npt.NDArray[np.uint8]
 _RINGS = ((1.15, 0.75), (1.32, 0.3), (1.55, 0.0))
 _MIDDLE = 6  # the bridge of the nose
 _MIN_FACE_PX = 16
-_SHAPE_RADIUS = 0.09  # finer differences in shape than this, in units of the head's size, stay the actor's
+_SHAPE_RADIUS = 0.04  # finer differences in shape than this, in units of the head's size, stay the actor's
+_CHIN_SHARE = 0.35
 _SEAM_SOFTNESS = 0.006
 # Mean difference in log colour between actor and twin from which on a pixel of the forehead is hair.
 _HAIR_FROM, _HAIR_FULLY = 0.25, 0.5
@@ -111,7 +112,7 @@ class MeshTwin:
         marks[:, 1] = self._hair_zone * chosen.hair_in_front
         region = bgr[y0:y1, x0:x1]
         if chosen.shape > 0:
-            _pull_surroundings(region, actor_points[:, :2] - corner, twin_points[:, :2] - corner, marks[:, 0] < 1)
+            _pull_surroundings(region, actor_points, twin_points, corner, marks[:, 0] < 1)
         self._draw_face(region, shaped, corner, marks, observation, chosen)
         return rect
 
@@ -134,7 +135,7 @@ class MeshTwin:
         head_px = observation.head.scale
         gains = self._light.gains(look.tones, chosen.light)
         base = target.copy()
-        self._tint_irises(base, observation, corner, gains, chosen.iris_colour)
+        self._tint_irises(base, observation, shaped, corner, gains, chosen.iris_colour)
         layer = base.copy()
         drawn = np.zeros((*layer.shape[:2], 2), np.uint8)
         index, uv = self._photo.level_for(head_px)
@@ -163,7 +164,13 @@ class MeshTwin:
         blend(base, soft, layer, coverage, chosen.strength, 2.5 * grain, target)
 
     def _tint_irises(
-        self, base: Image, observation: FaceObservation, corner: FloatArray, gains: FloatArray, amount: float
+        self,
+        base: Image,
+        observation: FaceObservation,
+        shaped: FloatArray,
+        corner: FloatArray,
+        gains: FloatArray,
+        amount: float,
     ) -> None:
         """Give the actor's irises the target's colour, in the actor's light."""
         if amount <= 0:
@@ -171,11 +178,12 @@ class MeshTwin:
         actor = observation.appearance.iris_tones
         target = self._photo.observation.appearance.iris_tones
         circles = observation.irises
-        circles[:, :2] -= corner
         for side, eye in enumerate((RIGHT_EYE, LEFT_EYE)):
             lit = target[side] * gains[eye].mean(0)
-            factors = np.clip((lit + 8) / (actor[side] + 8), 0.4, 2.5) ** np.float32(amount)
-            x, y, radius = (float(v) for v in circles[side])
+            factors = np.clip((lit + 8) / (actor[side] + 8), 0.5, 1.8) ** np.float32(amount)
+            moved = (shaped[eye, :2] - observation.landmarks[eye, :2]).mean(0) - corner
+            x, y = (float(v) for v in circles[side, :2] + moved)
+            radius = float(circles[side, 2])
             tint_disc(base, x, y, radius, factors.astype(np.float32))
 
     def _shaped(self, observation: FaceObservation, amount: float) -> FloatArray:
@@ -217,12 +225,11 @@ def _hair_zone(points: FloatArray, outline_distance: FloatArray) -> FloatArray:
 
 
 def _jaw_share(points: FloatArray) -> FloatArray:
-    """How much each point moves with the jaw: 0 above the mouth's line, 1 at the lower lip and the chin."""
-    line = points[[78, 308], 1].mean()
-    lower_lip = points[17, 1]
-    share: FloatArray = np.clip((points[:, 1] - line) / (lower_lip - line), 0, 1).astype(np.float32)
+    """How much each point sinks when the lips part by 1: none above the mouth's line, the chin less than the lip."""
+    line, lip, chin = points[[78, 308], 1].mean(), points[17, 1], points[152, 1]
+    share = np.interp(points[:, 1], [line, lip, chin], [0.0, 1.0, _CHIN_SHARE])
     share[LIPS_INNER[11:]] = 1
-    return share
+    return share.astype(np.float32)
 
 
 def _with_rings(mesh: FloatArray, shaped: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -246,12 +253,17 @@ def _bounds(actor: FloatArray, twin: FloatArray, shape: tuple[int, ...], corner:
 
 
 def _pull_surroundings(
-    region: Image, actor_xy: FloatArray, twin_xy: FloatArray, uncovered: npt.NDArray[np.bool_]
+    region: Image,
+    actor_points: FloatArray,
+    twin_points: FloatArray,
+    corner: FloatArray,
+    uncovered: npt.NDArray[np.bool_],
 ) -> None:
     """Pull the actor's own picture to the twin's outline, mouth and eyes, where the twin does not cover it."""
     seen = TRIANGLES[uncovered[TRIANGLES].any(axis=1)]
     triangles = np.concatenate([_RING_TRIANGLES, seen, _OPENINGS])
-    draw(pack(region), actor_xy, twin_xy, triangles, region)
+    far_to_near = np.argsort(-twin_points[triangles, 2].sum(axis=1), kind="stable")
+    draw(pack(region), actor_points[:, :2] - corner, twin_points[:, :2] - corner, triangles[far_to_near], region)
 
 
 def _blurred(picture: Image, sigma_px: float) -> Image:

@@ -11,10 +11,11 @@ from obs_twin.face.topology import MESH_POINTS
 
 _MAX_WEIGHT = 150.0  # in frontal frames; older ones are forgotten, so that a bad start heals within seconds
 _FRONTAL_DEG = 15.0
+_TALKING = 0.03  # lips this far apart, in units of the head's size, are no longer at rest
 
 
 class NeutralTracker:
-    """A running mean of the face's shape in the head's own axes, in which frontal frames count most."""
+    """A running mean of the face's shape in the head's own axes, in which frontal frames with closed lips count most."""
 
     def __init__(self) -> None:
         self._mean: FloatArray | None = None
@@ -27,7 +28,8 @@ class NeutralTracker:
     def update(self, seen: FaceObservation) -> FloatArray:
         """Take one more frame into account; returns the resting face `(468, 3)`, not to be written to."""
         turn = seen.yaw_deg**2 + seen.pitch_deg**2
-        weight = math.exp(-turn / (2 * _FRONTAL_DEG**2)) + 1e-3
+        lips_apart = float(seen.local[14, 1] - seen.local[13, 1])
+        weight = math.exp(-turn / (2 * _FRONTAL_DEG**2) - max(lips_apart, 0) / _TALKING) + 1e-3
         shape = seen.local[:MESH_POINTS]
         if self._mean is None:
             self._mean = shape.copy()

@@ -44,6 +44,8 @@ _MIN_EYE_PX = 7.0  # below this width of an eye the iris network only guesses
 _MIN_PRESENCE = 0.5
 _VERIFY_EVERY_FRAMES = 30
 _DETAIL_EVERY_FRAMES = 3
+_DETAIL_STEP = 0.25
+_USUAL_FINENESS = 0.2  # of a webcam, until it is measured
 # The iris network's contour rows in the order of `topology.RIGHT_EYE`: lower lid from the outer to the inner corner,
 # then the upper lid backwards.
 _LIDS = [*range(0, 9), *range(15, 8, -1)]
@@ -121,14 +123,14 @@ class FacePerceiver:
         self._roi: _Square | None = None
         self._doubts = 0
         self._eyes: list[_Look | None] = [None, None]
-        self._detail: tuple[float, float] | None = None
+        self._fineness, self._noise = _USUAL_FINENESS, 0.0
 
     def reset(self) -> None:
         """Forget the followed face: after a cut, a change of source or of size."""
         self._roi = None
         self._doubts = 0
         self._frame_number = 0
-        self._detail = None
+        self._fineness, self._noise = _USUAL_FINENESS, 0.0
         self._eyes = [None, None]
         self._neutral.reset()
 
@@ -151,11 +153,18 @@ class FacePerceiver:
         landmarks = self._with_irises(bgr, mesh)
         tones = tones_at(crop, roi.from_frame(landmarks[:MESH_POINTS, :2]))
         irises = np.stack([_NO_TONE if look is None else look.tone for look in self._eyes])
-        if self._detail is None or self._frame_number % _DETAIL_EVERY_FRAMES == 0:
-            self._detail = fine_detail(bgr, landmarks)
-        appearance = Appearance(tones, irises, *self._detail)
+        if self._frame_number % _DETAIL_EVERY_FRAMES == 1:
+            self._follow_detail(*fine_detail(bgr, landmarks))
+        appearance = Appearance(tones, irises, self._fineness, self._noise)
         seen = FaceObservation.measured(landmarks, presence, _clipped_box(mesh, bgr.shape), appearance)
         return replace(seen, neutral=self._neutral.update(seen))
+
+    def _follow_detail(self, fineness: float, noise: float) -> None:
+        """Take one measurement of sharpness and noise into account; both change slowly."""
+        step = 1.0 if self._frame_number <= _DETAIL_EVERY_FRAMES else _DETAIL_STEP
+        self._noise += step * (noise - self._noise)
+        if math.isfinite(fineness):
+            self._fineness += step * (fineness - self._fineness)
 
     def count_faces(self, bgr: Image) -> int:
         """How many faces of about the same size or larger than half the largest are in the picture."""

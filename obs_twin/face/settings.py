@@ -21,10 +21,10 @@ class FaceSettings:
     """
 
     strength: float = 1.0
-    shape: float = 0.7
+    shape: float = 0.8
     light: float = 1.0
-    sharpness_match: float = 1.0
+    sharpness_match: float = 0.7
     grain: float = 1.0
-    feather: float = 0.09
-    iris_colour: float = 0.8
+    feather: float = 0.07
+    iris_colour: float = 0.6
     hair_in_front: float = 1.0
