@@ -69,9 +69,9 @@ class ControlServer:
 
     def _answer(self, connection: Connection[Any, Any]) -> None:
         while connection.poll(30.0):
+            raw = connection.recv_bytes(1 << 20)
             try:
-                request = json.loads(connection.recv_bytes(1 << 20))
-                answer = self._handle(request)
+                answer = self._handle(json.loads(raw))
             except Exception as error:
                 log.exception("request")
                 answer = {"error": f"the request could not be answered: {error!r}"}

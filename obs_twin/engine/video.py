@@ -52,6 +52,7 @@ COMPUTE_NS = 120_000_000
 URGENT_NS = 70_000_000
 """A frame this near to its deadline is finished without further waiting."""
 BACKLOG_FRAMES = 10
+MAX_PENDING = 24
 WINDOW_NS = 350_000_000
 HOLD_NS = 2_000_000_000
 # Beyond these angles a one-photo mesh has nothing to show; the last degrees are a fade to the failure policy.
@@ -166,6 +167,14 @@ class VideoWorker:
 
     def _run(self) -> None:
         try:
+            self._take_frames()
+        except Exception:
+            log.exception("%s: the picture's thread stopped", self.name)
+            # The watch-dog starts a new engine; until then the host shows what is finished, then the card.
+            os._exit(3)
+
+    def _take_frames(self) -> None:
+        try:
             self._codec.warm_up()
             self._out_codec.warm_up()
             perceiver = self._twins.perceiver()
@@ -186,7 +195,7 @@ class VideoWorker:
             if next_seq == 0:
                 next_seq = self._first_seq(head)
             self._submit_ready(head)
-            if next_seq == 0 or next_seq > head:
+            if next_seq == 0 or next_seq > head or len(self._pending) >= MAX_PENDING:
                 time.sleep(POLL_S)
                 continue
             if head - next_seq >= self._ring.slots - 6:
@@ -209,7 +218,7 @@ class VideoWorker:
                 face_before, background_before = bool(work.flags & FACE), bool(work.flags & BACKGROUND)
                 self._pending.append(work)
                 self._window.append(work)
-                while self._window and work.time_ns - self._window[0].time_ns > 2 * WINDOW_NS:
+                while self._window and self._pending[0].time_ns - self._window[0].time_ns > WINDOW_NS:
                     self._window.popleft()
             except Exception:
                 self.metrics.counts["intake_error"] += 1
@@ -458,6 +467,8 @@ class VideoWorker:
             self._ring.header.slate_ready = 0
             self._out_codec.encode(slate, self._pictures[self._ring.slate_index])
             self._ring.header.slate_ready = 1
+            # Drawing the badge the first time takes longer than a frame has.
+            self._draw_badge(slate.copy(), self.wishes)
 
     def _show_card(self, title: str, text: str) -> None:
         if (title, text) == self._card_key:

@@ -131,10 +131,10 @@ class VoiceWorker:
         elif self._model is None:
             self._write(self._catch_up(np.zeros(count, np.float32)))
         else:
-            start = time.perf_counter()
+            start = time.thread_time()
             with self.metrics.stage("convert"):
                 voice = self._model.push(block)
-            self._busy_s += time.perf_counter() - start
+            self._busy_s += time.thread_time() - start
             self._converted_s += count / self.rate_hz
             self._write(voice)
         return True
@@ -237,7 +237,7 @@ class VoiceWorker:
     # ---- state --------------------------------------------------------------------------------------------------
 
     def rtf(self) -> float:
-        """Computing time per second of sound since the start."""
+        """Processor time of this thread per second of sound since the start."""
         return self._busy_s / self._converted_s if self._converted_s else 0.0
 
     def status(self) -> dict[str, Any]:
