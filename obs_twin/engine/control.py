@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Client, Connection, Listener
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 
+MAX_SOCKET_PATH = 100
+
 
 class EngineNotRunningError(RuntimeError):
     """No engine answers; the text says how to start one."""
@@ -32,15 +35,25 @@ def _door() -> Path:
     return user_dirs().state / "engine.json"
 
 
+def _address(door: Path) -> str | None:
+    """Where to listen: a socket beside the door, so that a killed engine leaves nothing elsewhere; else the system's
+    own choice (Windows has named pipes; a Unix socket's path must be short)."""
+    socket_path = door.with_suffix(".sock")
+    if sys.platform == "win32" or len(os.fsencode(socket_path)) > MAX_SOCKET_PATH:
+        return None
+    socket_path.unlink(missing_ok=True)
+    return str(socket_path)
+
+
 class ControlServer:
     """Answers requests in a thread of its own."""
 
     def __init__(self, handle: Callable[[dict[str, Any]], Answer]) -> None:
         self._handle = handle
         self._secret = secrets.token_hex(16)
-        self._listener = Listener(authkey=self._secret.encode())
         path = _door()
         ensure(path.parent)
+        self._listener = Listener(_address(path), authkey=self._secret.encode())
         content = json.dumps({"pid": os.getpid(), "address": self._listener.address, "secret": self._secret})
         temporary = path.with_suffix(f".{os.getpid()}")
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
