@@ -58,7 +58,8 @@ def test_badge_can_be_read_in_a_thumbnail(width: int, height: int) -> None:
     frame = np.full((height, width, 3), 255, np.uint8)
     x0, y0, x1, y1 = draw_badge(frame, "Ada Lovelace")
     scale = 320 / width
-    thumbnail = cv2.resize(frame, (320, round(height * scale)), interpolation=cv2.INTER_AREA)
+    size = (320, round(height * scale))
+    thumbnail = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
     left, top, right, bottom = (round(value * scale) for value in (x0, y0, x1, y1))
     inner = thumbnail[top + 2 : bottom - 2, left + 4 : right - 2]
     light = luminance(inner)

@@ -523,7 +523,7 @@ def test_a_pack_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
                 name="x",
                 display_name="X",
                 subject_kind="synthetic",
-                parts=[PartFiles("face", "mesh", files, "")],  # type: ignore[arg-type]
+                parts=[PartFiles("face", "mesh", files, "")],
             )
     assert not (tmp_path / "packs").exists() or list((tmp_path / "packs").iterdir()) == []
 

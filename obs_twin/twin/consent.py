@@ -39,11 +39,12 @@ _SIGNED_PREFIX = b"obs-twin consent record 1\n"
 """Keeps a signature over a record from being used as one over anything else."""
 
 STATEMENT = (
-    "I, {subject}, am aware that pictures of my face and recordings of my voice were used to make a digital "
-    "twin of me, and that {operator} may use it live to appear with my face and my voice, always labelled "
-    "as a digital twin, for: {uses}. I was told that I can end this consent at any time. It ends by itself "
-    "on {expires}."
+    "I, {subject}, am aware that {material} used to make a digital twin of me, and that {operator} may use it live to "
+    "appear with my {looks}, always labelled as a digital twin, for: {uses}. I was told that I can end this consent at "
+    "any time. It ends by itself on {expires}."
 )
+MATERIAL = {"face": "pictures of my face", "voice": "recordings of my voice", "background": "pictures of my room"}
+LOOKS = {"face": "face", "voice": "voice", "background": "room"}
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,21 @@ def public_key_of(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 
 
+def standard_statement(
+    subject_name: str, operator: str, scope: Scope, expires: datetime, roles: Iterable[str] = ("face", "voice")
+) -> str:
+    """What the subject agrees to, in the words that OBS Twin proposes, for a twin that has models for `roles`."""
+    known = [role for role in MATERIAL if role in set(roles)]
+    return STATEMENT.format(
+        subject=subject_name,
+        operator=operator,
+        material=_and([MATERIAL[role] for role in known]) + " were",
+        looks=_and([LOOKS[role] for role in known]),
+        uses=scope.describe(),
+        expires=f"{expires:%d %B %Y}",
+    )
+
+
 def new_record(
     *,
     subject_name: str,
@@ -139,7 +155,7 @@ def new_record(
     start: datetime,
     days: int = DEFAULT_DAYS,
     scope: Scope | None = None,
-    statement: str | None = None,
+    statement: str,
     clip: FileEntry | None = None,
 ) -> ConsentRecord:
     """Make and sign a record.
@@ -152,13 +168,6 @@ def new_record(
     scope = scope or Scope()
     start = start.replace(microsecond=0)
     expires = start + timedelta(days=days)
-    if statement is None:
-        statement = STATEMENT.format(
-            subject=subject_name,
-            operator=operator,
-            uses=scope.describe(),
-            expires=f"{expires:%d %B %Y}",
-        )
     draft = ConsentRecord(
         id=secrets.token_hex(8),
         subject_name=check_display_name(subject_name),
@@ -218,6 +227,10 @@ def parse_record(raw: bytes) -> ConsentRecord:
             f"{RECORD_NAME} has been changed since {record.subject_name} signed it: its signature does not fit"
         ) from error
     return record
+
+
+def _and(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _words(values: Iterable[object], what: str) -> tuple[str, ...]:

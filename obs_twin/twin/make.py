@@ -8,11 +8,12 @@ add_consent(folder, key=key, operator="Grace Hopper", days=30)
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -34,6 +35,7 @@ from obs_twin.twin.consent import (
     Scope,
     encode_record,
     new_record,
+    standard_statement,
 )
 from obs_twin.twin.manifest import (
     MANIFEST_NAME,
@@ -142,6 +144,8 @@ def add_consent(
         manifest = parse_manifest((folder / MANIFEST_NAME).read_bytes())
         if manifest.synthetic:
             raise ManifestError("a synthetic person gives no consent")
+        start = now or datetime.now(timezone.utc)
+        roles = [part.role for part in manifest.parts]
         entry = None
         if clip is not None:
             path = f"{CLIP_STEM}{clip.suffix.lower()}"
@@ -151,10 +155,13 @@ def add_consent(
             operator=operator,
             models_digest=manifest.models_digest,
             key=key,
-            start=now or datetime.now(timezone.utc),
+            start=start,
             days=days,
             scope=scope,
-            statement=statement,
+            statement=statement
+            or standard_statement(
+                manifest.display_name, operator, scope or Scope(), start + timedelta(days=days), roles
+            ),
             clip=entry,
         )
         write_atomic(folder / RECORD_NAME, encode_record(record))
@@ -185,9 +192,10 @@ def export_zip(folder: Path, target: Path) -> None:
         raise MakeError(f"The twin pack {folder.name!r} cannot be exported to {target}: {error}") from error
 
 
-def key_path(pack_name: str) -> Path:
-    """Where the signing key of a pack's subject lies, if it was made on this machine."""
-    return user_dirs().data / "keys" / f"{check_pack_name(pack_name)}.pem"
+def key_path(person: str) -> Path:
+    """Where a person's signing key lies, if it was made on this machine; one key for all of their twins."""
+    digest = hashlib.sha256(person.casefold().encode("utf-8")).hexdigest()[:16]
+    return user_dirs().data / "keys" / f"{digest}.pem"
 
 
 def subject_key(path: Path, passphrase: str = "") -> Ed25519PrivateKey:

@@ -353,9 +353,7 @@ def _info(path: Path, now: datetime, trust: LocalTrust) -> PackInfo:
     except PackError as error:
         problem = str(error)
     expires, consent_id = (None, None) if record is None else (record.expires, record.id)
-    return PackInfo(
-        path, manifest.name, manifest.display_name, manifest.synthetic, expires, consent_id, problem
-    )
+    return PackInfo(path, manifest.name, manifest.display_name, manifest.synthetic, expires, consent_id, problem)
 
 
 def _open_zip(source: Path, now: datetime, scope: Use, trust: LocalTrust) -> TwinPack:
@@ -380,14 +378,11 @@ def _open_zip(source: Path, now: datetime, scope: Use, trust: LocalTrust) -> Twi
         except OSError as error:
             scratch.close()
             raise PackError(
-                f"{source.name} cannot be unpacked into {scratch.path}: {error}. Make room on the disk and "
-                "try again."
+                f"{source.name} cannot be unpacked into {scratch.path}: {error}. Make room on the disk and try again."
             ) from error
         except BaseException:
             scratch.close()
             raise
-
-
 
 
 def _archive(source: Path) -> PackArchive:

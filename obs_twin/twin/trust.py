@@ -83,6 +83,11 @@ class LocalTrust:
             },
         )
 
+    def revoke_record(self, record_id: str, now: datetime, reason: str) -> None:
+        """Withdraw a consent of which only the record's id is known."""
+        item: dict[str, Any] = {"record_id": record_id, "models_sha256": None, "files": [], "name": None}
+        self._append("revoked", item | {"revoked": format_time(now), "reason": reason})
+
     def revocation(self, manifest: Manifest, record: ConsentRecord | None) -> dict[str, Any] | None:
         """The revocation that hits this pack, or None.
 
