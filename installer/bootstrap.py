@@ -23,6 +23,9 @@ if sys.version_info < (3, 10):  # noqa: UP036 - the one file that an old Python 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
+# Nothing is left in the checkout by a run with sudo, not even compiled files that its owner could not renew.
+sys.dont_write_bytecode = True
+
 import argparse  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
@@ -49,7 +52,7 @@ def set_up(root: Path = ROOT) -> Environment:
     """
     account = platforms.owner_account(root)
     environment = Environment(root, account)
-    progress = Progress(5)
+    progress = Progress(6)
     with progress.step("Software") as step:
         needs = platforms.missing_needs(root)
         if environment.alive():
@@ -70,7 +73,9 @@ def set_up(root: Path = ROOT) -> Environment:
             environment.install_packages(step)
     with progress.step("Models") as step:
         environment.fetch_models(step)
-    with progress.step("Picture and sound kernels") as step:
+    with progress.step("The built-in twin") as step:
+        environment.render_persona(step)
+    with progress.step("Picture kernels") as step:
         if environment.kernels_current():
             step.outcome = "already there"
         else:

@@ -20,8 +20,8 @@ from installer.progress import Step
 
 __all__ = ["Environment"]
 
-MODELS_THERE = "all models are there"
-"""What `installer.models` prints when there was nothing to fetch."""
+NOTHING_TO_DO = "nothing to do"
+"""What the steps that run in the environment print when all was there."""
 STAMP_NAME = "obs-twin-setup.json"
 ROOM_BYTES = 2_000_000_000
 """Free space that the packages need while they are unpacked; they end up at about 0.9 GB."""
@@ -141,9 +141,7 @@ class Environment:
         Raises:
             SetupError: one does not compile.
         """
-        output = self._run([str(self.python), "-m", "installer.warm"], step, _show_any)
-        if output.status != 0:
-            raise SetupError(f"The picture and sound kernels could not be compiled:\n{output.tail()}")
+        self._run_step("installer.warm", step, "The picture kernels could not be compiled")
         self.write_stamp(kernels=self._kernels_digest())
 
     def fetch_models(self, step: Step) -> None:
@@ -152,13 +150,16 @@ class Environment:
         Raises:
             SetupError: no network, or not the right bytes.
         """
-        output = self._run([str(self.python), "-m", "installer.models"], step, _show_models)
-        if output.status != 0:
-            raise SetupError(
-                f"The models could not be fetched. Check the network, then run this again:\n{output.tail()}"
-            )
-        if output.says(MODELS_THERE):
-            step.outcome = "already there"
+        self._run_step("installer.models", step, "The models could not be fetched. Check the network, run this again")
+
+    def render_persona(self, step: Step) -> None:
+        """Render the built-in twin's photos, voice and room, once.
+
+        Raises:
+            SetupError: it could not be done.
+        """
+        step.show("rendering her photos, voice and room (a minute or two, once)")
+        self._run_step("installer.persona", step, "The built-in twin could not be rendered")
 
     def run(self, *arguments: str, cwd: Path | None = None) -> int:
         """Run the environment's Python with the terminal left to it.
@@ -199,6 +200,13 @@ class Environment:
     def _python_path(self) -> str:
         return os.pathsep.join(filter(None, [str(self.root), self.account.env.get("PYTHONPATH", "")]))
 
+    def _run_step(self, module: str, step: Step, failure: str) -> None:
+        output = self._run([str(self.python), "-m", module], step, _show_progress)
+        if output.status != 0:
+            raise SetupError(f"{failure}:\n{output.tail()}")
+        if output.says(NOTHING_TO_DO):
+            step.outcome = "already there"
+
     def _run(self, command: list[str], step: Step, show: ShowLine) -> Output:
         account = Account({**self.account.env, "PYTHONPATH": self._python_path()}, self.account.popen)
         return run_shown(command, step, show, account, cwd=self.root)
@@ -216,14 +224,11 @@ def _silent(line: str, step: Step) -> None:
     step.show()
 
 
-def _show_any(line: str, step: Step) -> None:
-    step.show(line.strip() or None)
-
-
-def _show_models(line: str, step: Step) -> None:
-    progress = re.match(r"(\d\.\d\d) (.*)", line)
+def _show_progress(line: str, step: Step) -> None:
+    """Lines of our own steps: `0.42 what` or just `what`."""
+    progress = re.match(r"(?:(\d\.\d\d) )?(.+)", line)
     if progress:
-        step.show(progress[2], float(progress[1]))
+        step.show(progress[2], float(progress[1]) if progress[1] else None)
 
 
 def _show_pip(line: str, step: Step) -> None:
@@ -245,6 +250,6 @@ def _explain(output: Output) -> str:
         return (
             f"There is no ready-made package {absent[1]} for Python {platform.python_version()} on "
             f"{platform.system()} {platform.machine()}. OBS Twin runs on 64-bit Windows, on Linux (x86-64, ARM64) and "
-            f"on Macs with Apple silicon, with Python 3.10 to 3.13. {python_advice()}"
+            f"on Macs with Apple silicon, with Python 3.10 to 3.14. {python_advice()}"
         )
     return f"The Python packages could not be installed. pip said:\n{output.tail()}"

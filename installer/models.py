@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from installer.environment import MODELS_THERE
+from installer.environment import NOTHING_TO_DO
 from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.store import ModelStore
 
@@ -36,7 +36,7 @@ def main() -> int:
     try:
         store = ModelStore()
         if all(status.state == "ready" for status in store.list()):
-            print(MODELS_THERE)
+            print(NOTHING_TO_DO)
         else:
             store.fetch(progress=_Lines())
     except ModelError as error:

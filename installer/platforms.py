@@ -177,7 +177,7 @@ def python_advice() -> str:
             "Get Python 3.12 from https://www.python.org/downloads/macos/ ('macOS 64-bit universal2 installer'), "
             "then run:  python3.12 installer/bootstrap.py setup"
         )
-    return "Install Python 3.10 to 3.13 with your distribution's package tool, and run this with it."
+    return "Install Python 3.10 to 3.14 with your distribution's package tool, and run this with it."
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,69 @@
-"""Compiles every numba kernel once, into numba's own cache beside the sources.
+"""Compiles the numba kernels that a stream needs, into numba's own cache beside the sources.
 
-A module with kernels offers `warm_up() -> None`, which calls each of them with tiny arrays of the types that they
-get in use. Run in the environment: `python -m installer.warm`.
+It sends one picture of the built-in persona through everything that the engine does to a frame, because a kernel is
+compiled for the types that it is called with. Run in the environment: `python -m installer.warm`.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
-from pathlib import Path
 
-import obs_twin
+import cv2
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["kernel_modules", "main"]
+from installer.persona import PACK_NAME
+from obs_twin.background import compose
+from obs_twin.background.matte import Matte
+from obs_twin.engine.pixels import Codec
+from obs_twin.engine.twins import TwinLibrary, read_picture
+from obs_twin.face.registry import open_face
+from obs_twin.face.smooth import smooth
+from obs_twin.link.formats import SUPPORTED
+from obs_twin.twin.pack import find_pack, open_pack
+from obs_twin.zoo.store import ModelStore
 
+__all__ = ["main"]
 
-def kernel_modules(package: Path) -> list[str]:
-    """The names of the modules under `package` that have kernels and offer to warm them."""
-    names = []
-    for path in sorted(package.rglob("*.py")):
-        source = path.read_text(encoding="utf-8")
-        if "njit" in source and "\ndef warm_up(" in source:
-            names.append(".".join((package.name, *path.relative_to(package).with_suffix("").parts)))
-    return names
+WIDTH, HEIGHT = 640, 360
 
 
 def main() -> int:
     """Warm them all.
 
     Returns:
-        0; an error of a kernel's own is let through, with its name printed before it.
+        0; an error is let through with its traceback.
     """
-    names = kernel_modules(Path(obs_twin.__path__[0]))
-    for number, name in enumerate(names, 1):
-        print(f"{name} ({number} of {len(names)})", flush=True)
-        importlib.import_module(name).warm_up()
+    for fmt in sorted(SUPPORTED):
+        print(f"pictures in {fmt.name}", flush=True)
+        Codec(fmt, WIDTH, HEIGHT).warm_up()
+    store = ModelStore()
+    library = TwinLibrary(store)
+    with open_pack(find_pack(PACK_NAME)) as pack:
+        bgr = _frame(read_picture(pack.paths("face")[0]))
+        print("the face", flush=True)
+        observation = library.perceiver().perceive(bgr)
+        kind = pack.kind("face")
+        if kind is not None and observation is not None:
+            seen = smooth([observation, observation], [0, 33_000_000], 0)
+            if seen is not None:
+                open_face(kind, pack.paths("face"), library.perceiver()).render(bgr, seen)
+    print("the background", flush=True)
+    alpha = Matte(store.path("selfie_segmentation_landscape")).alpha(bgr)
+    compose.replace(bgr, alpha, compose.fit(bgr.copy(), WIDTH, HEIGHT))
+    compose.blur(bgr, alpha, 0.5)
+    compose.cut_out(bgr, alpha)
     return 0
+
+
+def _frame(photo: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+    """A camera's frame with the photo in its middle."""
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    if photo is not None:
+        small = cv2.resize(photo, (HEIGHT, HEIGHT), interpolation=cv2.INTER_AREA)
+        left = (WIDTH - HEIGHT) // 2
+        frame[:, left : left + HEIGHT] = small
+    return frame
 
 
 if __name__ == "__main__":

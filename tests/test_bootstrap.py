@@ -17,7 +17,6 @@ from installer.environment import Environment
 from installer.errors import SetupError
 from installer.platforms import Account, Need
 from installer.progress import Progress, Step
-from installer.warm import kernel_modules
 
 ROOT = Path(bootstrap.__file__).resolve().parent.parent
 HERE = Account(dict(os.environ))
@@ -285,11 +284,3 @@ def test_set_up_errors_are_words_and_status_2(
     monkeypatch.setattr(bootstrap, "set_up", refuse)
     assert bootstrap.main(["demo"]) == 2
     assert capsys.readouterr().err == "\nThe disk is full.\n"
-
-
-def test_modules_with_kernels_are_found(tmp_path: Path) -> None:
-    package = tmp_path / "pack"
-    (package / "room").mkdir(parents=True)
-    (package / "room/fast.py").write_text("from numba import njit\n\ndef warm_up() -> None: ...\n")
-    (package / "room/slow.py").write_text("def warm_up() -> None: ...\n")
-    assert kernel_modules(package) == ["pack.room.fast"]
