@@ -49,6 +49,7 @@ def lip_series(
     its window's middle. Windows with a tenth of their frames without a face are left out.
     """
     loop_s = len(clip_openings) / clip_fps
+    window_s = min(window_s, 0.8 * loop_s)
     grid = np.arange(round(loop_s * GRID_HZ)) / GRID_HZ
     looped = np.interp(grid, np.arange(len(clip_openings)) / clip_fps, _filled(clip_openings), period=loop_s)
     start_ns = times_ns[0]

@@ -112,7 +112,7 @@ def voice_series(
     looped = envelope(clip.speech, circular=True)
     heard = envelope(sound.samples)
     hop_ns = ENVELOPE_HOP * sound.sample_ns
-    size, step = round(window_s * 1000), round(hop_s * 1000)
+    size, step = round(min(window_s, 0.8 * clip.seconds) * 1000), round(hop_s * 1000)
     arrivals, phases = [], []
     for first in range(0, len(heard) - size, step):
         window = heard[first : first + size]
