@@ -169,6 +169,8 @@ def _pip_fault(said: str, title: str) -> str:
     )
     if any(word in said for word in network):
         return f"no connection to the package registry while downloading {title}"
+    if "from versions: none" in said:
+        return f"{title} was not found: the package registry cannot be reached, or does not have it"
     last = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no message")
     return f"pip could not download {title}: {last[:300]}"
 
