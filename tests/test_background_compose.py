@@ -48,6 +48,21 @@ def test_replaced_outline_shows_no_rim_of_the_old_room() -> None:
     assert np.abs(frame - ideal)[rim].mean() < 0.35 * np.abs(naive - ideal)[rim].mean()
 
 
+def test_colour_that_bled_into_the_person_is_taken_back() -> None:
+    """Cameras and 4:2:0 smear colour, not brightness, over the outline: a green wall tints the hair's rim."""
+    width, height = 640, 360
+    alpha = soft_disc(width, height, 1.0)
+    person, room = textured(width, height, (60, 70, 90), 1), textured(width, height, (60, 200, 80), 2)
+    sharp = cv2.cvtColor(mixed(person, room, alpha), cv2.COLOR_BGR2YCrCb)
+    sharp[..., 1:] = cv2.GaussianBlur(sharp[..., 1:], (0, 0), 3.0)
+    frame = cv2.cvtColor(sharp, cv2.COLOR_YCrCb2BGR)
+    wanted = np.full((height, width, 3), 90, np.uint8)
+    ideal, naive = mixed(person, wanted, alpha).astype(float), mixed(frame, wanted, alpha).astype(float)
+    replace(frame, alpha, fit(wanted, width, height), light_wrap=0.0)
+    rim = (alpha > 0.5) & (cv2.erode((alpha > 0.5).astype(np.uint8), np.ones((9, 9))) == 0)
+    assert np.abs(frame - ideal)[rim].mean() < 0.7 * np.abs(naive - ideal)[rim].mean()
+
+
 def test_replace_leaves_the_person_and_shows_the_picture() -> None:
     width, height = 640, 360
     alpha = soft_disc(width, height, 4)

@@ -9,16 +9,19 @@ the pixel. Only F goes into the composite. Away from the outline, pixels are kep
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numba import njit
 
-from obs_twin.background.grid import F32, I32, U8, U32, axis, box_mean, mix_rows, shrink
+from obs_twin.background.grid import F32, I32, U8, U32, axis, between, box_mean, mix_rows, shrink
 
 GRID_WIDTH = 256  # nodes across; at 720p a node stands for 5 pixels
 COLOUR_RADIUS = 3  # grid nodes over which the person's and the room's colours are averaged
+FLAT = np.float32(255.0)  # squared colour difference between person and room that is too small to tell
+CHUNK = 64  # pixels blended at a time
+RIM_RADIUS = 2  # grid nodes by which the room's tint and the light wrap reach into the person
 BLUR_SIGMA = (0.008, 0.035)  # of the picture's height, for strength 0 and 1
 
 
@@ -104,13 +107,13 @@ def _compose(bgr: U8, alpha: F32, picture: U8, glow: F32 | None, wrap: float) ->
     small = np.empty((rows, columns, 3), np.uint8)
     shrink(bgr, small)
     mask = np.asarray(cv2.resize(alpha, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
-    planes = np.empty((9, rows, columns), np.float32)
+    planes = np.empty((8, rows, columns), np.float32)
     nodes = np.empty((10, rows, columns), np.float32)
     _gather_colours(small, mask, planes)
     box_mean(planes, COLOUR_RADIUS, nodes)
     _estimate(nodes)
-    if glow is not None:
-        nodes[7:] = glow
+    box_mean(mask[None], RIM_RADIUS, nodes[6:7])
+    nodes[7:] = 0.0 if glow is None else glow
     _blend(bgr, alpha, picture, mask, nodes, *axis(height, rows), *axis(width, columns), wrap)
 
 
@@ -142,18 +145,17 @@ def _normalise(weighted: F32) -> U8:
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _gather_colours(small: U8, mask: F32, out: F32) -> None:
-    """Planes: person-weighted b, g, r, that weight, room-weighted b, g, r, that weight, and the matte.
+    """Planes: person-weighted b, g, r, that weight, room-weighted b, g, r, that weight.
 
     Weights are squared, so that mixed cells colour the estimate less than pure ones.
     """
     least, one = np.float32(1e-6), np.float32(1.0)
     for y in range(mask.shape[0]):
         colours, share = small[y].ravel(), mask[y]
-        person, room, matte = out[3, y], out[7, y], out[8, y]
+        person, room = out[3, y], out[7, y]
         for x in range(share.size):
             person[x] = share[x] * share[x] + least
             room[x] = (one - share[x]) * (one - share[x]) + least
-            matte[x] = share[x]
         for c in range(3):
             of_person, of_room = out[c, y], out[4 + c, y]
             for x in range(share.size):
@@ -164,9 +166,9 @@ def _gather_colours(small: U8, mask: F32, out: F32) -> None:
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _estimate(nodes: F32) -> None:
-    """From those planes' means, in place: the person's b, g, r, the room's b, g, r, and how far inside it lies."""
+    """From those planes' means, in place: the person's b, g, r and the room's b, g, r."""
     for y in range(nodes.shape[1]):
-        person, room, inside = nodes[3, y], nodes[7, y], nodes[8, y]
+        person, room = nodes[3, y], nodes[7, y]
         for c in range(3):
             of_person = nodes[c, y]
             for x in range(person.size):
@@ -175,9 +177,61 @@ def _estimate(nodes: F32) -> None:
             of_room, result = nodes[4 + c, y], nodes[3 + c, y]
             for x in range(room.size):
                 result[x] = of_room[x] / room[x]
-        result = nodes[6, y]
-        for x in range(inside.size):
-            result[x] = inside[x]
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _grey(b: Any, g: Any, r: Any) -> Any:
+    return np.float32(0.114) * b + np.float32(0.587) * g + np.float32(0.299) * r
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _level(x: Any) -> Any:
+    """`x` as a level of 0..255."""
+    return min(max(x, np.float32(0.0)), np.float32(255.0))
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _spread(line: F32, spans: U32, weights: F32, wide: F32) -> None:
+    """The ten quantities of a row of nodes at up to CHUNK pixels, quantity c from `wide[c * CHUNK]` on."""
+    for c in range(10):
+        nodes = line[c]
+        for x in range(spans.size):
+            wide[c * CHUNK + x] = between(nodes, spans[x], np.float32(1.0) - weights[x], weights[x])
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _blend_chunk(pixels: U8, behind: U8, cover: F32, wide: F32, strength: Any, opaque: bool) -> None:
+    """Up to CHUNK pixels of one row along the outline."""
+    one, zero, half = np.float32(1.0), np.float32(0.0), np.float32(0.5)
+    shown = one if opaque else zero
+    for x in range(cover.size):
+        a = cover[x]
+        rest = one - a
+        pb, pg, pr = wide[x], wide[x + CHUNK], wide[x + 2 * CHUNK]
+        rb, rg, rr = wide[x + 3 * CHUNK], wide[x + 4 * CHUNK], wide[x + 5 * CHUNK]
+        rim = one - wide[x + 6 * CHUNK]
+        # The person's colour that, mixed with the room's, explains the pixel best.
+        b = _level(pb + a * (np.float32(pixels[3 * x]) - a * pb - rest * rb))
+        g = _level(pg + a * (np.float32(pixels[3 * x + 1]) - a * pg - rest * rg))
+        r = _level(pr + a * (np.float32(pixels[3 * x + 2]) - a * pr - rest * rr))
+        # Colour bleeds further than brightness. Take back the share of the pixel's colour that leads from the
+        # person's towards the room's; its brightness stays.
+        db, dg, dr = rb - pb, rg - pg, rr - pr
+        grey = _grey(db, dg, dr)
+        db, dg, dr = db - grey, dg - grey, dr - grey
+        eb, eg, er = b - pb, g - pg, r - pr
+        grey = _grey(eb, eg, er)
+        along = (eb - grey) * db + (eg - grey) * dg + (er - grey) * dr
+        tint = min(max(along / (db * db + dg * dg + dr * dr + FLAT), zero), one) * min(rim + rim, one)
+        light = strength * a * rim
+        b = (b - tint * db) * (one - light) + light * wide[x + 7 * CHUNK]
+        g = (g - tint * dg) * (one - light) + light * wide[x + 8 * CHUNK]
+        r = (r - tint * dr) * (one - light) + light * wide[x + 9 * CHUNK]
+        rest *= shown
+        keep = one - rest
+        pixels[3 * x] = np.uint8(_level(keep * b + rest * np.float32(behind[3 * x])) + half)
+        pixels[3 * x + 1] = np.uint8(_level(keep * g + rest * np.float32(behind[3 * x + 1])) + half)
+        pixels[3 * x + 2] = np.uint8(_level(keep * r + rest * np.float32(behind[3 * x + 2])) + half)
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -199,12 +253,11 @@ def _blend(
     rows, columns = mask.shape
     kinds = np.empty(columns + 1, np.int8)
     line = np.empty((10, columns + 2), np.float32)
-    near, far = line[:, :-1], line[:, 1:]
-    one, zero, half, full = np.float32(1.0), np.float32(0.0), np.float32(0.5), np.float32(255.0)
+    wide = np.empty(10 * CHUNK, np.float32)
     strength = np.float32(max(wrap, 0.0))
     opaque = wrap >= 0.0
     # The light wrap reaches a little into the person.
-    solid = nodes[6] if strength > zero else mask
+    solid = nodes[6]
     for row_span in range(rows + 1):
         if row_starts[row_span] == row_starts[row_span + 1]:
             continue
@@ -226,27 +279,14 @@ def _blend(
                 while end <= columns and kinds[end] == kind:
                     end += 1
                 first, last = column_starts[s], column_starts[end]
-                # Slices, so that indices count from zero and no index needs a test for being negative.
-                pixels, behind = pixel_row[3 * first : 3 * last], picture_row[3 * first : 3 * last]
                 if kind == 0:
+                    pixels, behind = pixel_row[3 * first : 3 * last], picture_row[3 * first : 3 * last]
                     for i in range(pixels.size):
                         pixels[i] = behind[i]
                 elif kind == 2:
-                    spans, weights, cover = column_spans[first:last], column_weights[first:last], coverage[first:last]
-                    for x in range(cover.size):
-                        i, t, a = spans[x], weights[x], cover[x]
-                        u, rest = one - t, one - a
-                        light = strength * a * (one - u * near[6, i] - t * far[6, i])
-                        for c in range(3):
-                            level = np.float32(pixels[3 * x + c])
-                            if a < one:
-                                person = u * near[c, i] + t * far[c, i]
-                                room = u * near[3 + c, i] + t * far[3 + c, i]
-                                level = person + a * (level - a * person - rest * room)
-                                level = min(max(level, zero), full)
-                            if light > zero:
-                                level += light * (u * near[7 + c, i] + t * far[7 + c, i] - level)
-                            if opaque:
-                                level = a * level + rest * np.float32(behind[3 * x + c])
-                            pixels[3 * x + c] = np.uint8(level + half)
+                    for x in range(first, last, CHUNK):
+                        stop = min(x + CHUNK, last)
+                        _spread(line, column_spans[x:stop], column_weights[x:stop], wide)
+                        pixels, behind = pixel_row[3 * x : 3 * stop], picture_row[3 * x : 3 * stop]
+                        _blend_chunk(pixels, behind, coverage[x:stop], wide, strength, opaque)
                 s = end

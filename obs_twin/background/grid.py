@@ -104,3 +104,13 @@ def mix_rows(planes: F32, top: int, bottom: int, weight: Any, out: F32) -> None:
         for i in range(columns):
             inner[i] = upper[i] + weight * (lower[i] - upper[i])
         line[0], line[columns + 1] = inner[0], inner[columns - 1]
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def between(line: F32, span: Any, near: Any, far: Any) -> Any:
+    """The value at a pixel of `span` that weighs the nodes on its sides with `near` and `far`.
+
+    `line` is one row of what `mix_rows` wrote. `span` must be unsigned: for signed indices numba would test each
+    for being negative, which costs more than the interpolation.
+    """
+    return near * line[span] + far * line[span + np.uint32(1)]

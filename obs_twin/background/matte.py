@@ -20,7 +20,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numba import njit
 
-from obs_twin.background.grid import F32, I32, U8, U32, axis, box_mean, mix_rows, shrink
+from obs_twin.background.grid import F32, I32, U8, U32, axis, between, box_mean, mix_rows, shrink
 
 GUIDE_RADIUS = 4  # coarse cells: 20 pixels at 720p
 REACH = 2  # coarse cells by which the outline may leave the network's own
@@ -243,7 +243,6 @@ def _evaluate(
             if mixed:
                 mix_rows(nodes, top, bottom, row_weights[y], line)
                 to_blue, to_green, to_red, rest, under, over = line
-                to_blue_, to_green_, to_red_, rest_, under_, over_ = line[:, 1:]
             colour_row = bgr[y].ravel()
             s = 0
             while s <= columns:
@@ -262,11 +261,11 @@ def _evaluate(
                     for x in range(result.size):
                         i, t = spans[x], weights[x]
                         u = one - t
-                        value = (u * to_blue[i] + t * to_blue_[i]) * (np.float32(colours[3 * x]) * scale)
-                        value += (u * to_green[i] + t * to_green_[i]) * (np.float32(colours[3 * x + 1]) * scale)
-                        value += (u * to_red[i] + t * to_red_[i]) * (np.float32(colours[3 * x + 2]) * scale)
-                        value += u * rest[i] + t * rest_[i]
-                        value = max(value, u * under[i] + t * under_[i])
-                        value = min(value, u * over[i] + t * over_[i])
+                        value = between(to_blue, i, u, t) * (np.float32(colours[3 * x]) * scale)
+                        value += between(to_green, i, u, t) * (np.float32(colours[3 * x + 1]) * scale)
+                        value += between(to_red, i, u, t) * (np.float32(colours[3 * x + 2]) * scale)
+                        value += between(rest, i, u, t)
+                        value = max(value, between(under, i, u, t))
+                        value = min(value, between(over, i, u, t))
                         result[x] = _smoothstep(value, low32, high32)
                 s = end
