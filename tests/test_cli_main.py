@@ -29,6 +29,7 @@ class Failing:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OBS_TWIN_HOME", str(tmp_path))
+    monkeypatch.delenv("OBS_TWIN_CACHE", raising=False)
     return tmp_path
 
 

@@ -42,6 +42,7 @@ VOICE = b'{"f0_median_hz": 190.0}\n'
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OBS_TWIN_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OBS_TWIN_CACHE", raising=False)
     return tmp_path / "home"
 
 

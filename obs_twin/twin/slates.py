@@ -36,6 +36,8 @@ MIST: Colour = (222, 212, 202)
 COLUMN_OF_WIDTH = 0.74
 """The text's column, as a share of the frame's width."""
 DITHER_SEED = 7
+NOISE_PX = 256
+SIGN_GRID = 256
 DRAWN_AT_LEAST = 720
 """A page whose shorter side is less is drawn larger and scaled down: small letters keep their shapes."""
 DRAWN_AT_MOST = 2560
@@ -146,12 +148,15 @@ def _layout(title: str, paragraphs: Sequence[str], unit: float, column: float) -
 
 def _backdrop(width: int, height: int) -> Picture:
     """A dark field with a glow from the upper left, dithered: 8 bits alone would show it as rings."""
-    x = np.linspace(0.0, 1.0, width, dtype=np.float32)[None, :]
-    y = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None]
-    glow = np.exp(-((x - 0.15) ** 2 / 0.35 + (y - 0.1) ** 2 / 0.5))[..., None]
-    colour = np.array(DEEP, np.float32) * (1 - glow) + np.array(DUSK, np.float32) * glow
-    noise = np.random.default_rng(DITHER_SEED).random((height, width, 1), np.float32)
-    picture: npt.NDArray[np.uint8] = np.floor(colour + noise).astype(np.uint8)
+    across = np.exp(-((np.linspace(0.0, 1.0, width, dtype=np.float32) - 0.15) ** 2) / 0.35)
+    down = np.exp(-((np.linspace(0.0, 1.0, height, dtype=np.float32) - 0.1) ** 2) / 0.5)
+    glow = down[:, None] * across
+    rows, columns = -(-height // NOISE_PX), -(-width // NOISE_PX)
+    noise = np.random.default_rng(DITHER_SEED).random((NOISE_PX, NOISE_PX), np.float32)
+    noise = np.tile(noise, (rows, columns))[:height, :width]
+    picture = np.empty((height, width, 3), np.uint8)
+    for channel, (deep, dusk) in enumerate(zip(DEEP, DUSK, strict=True)):
+        np.add(glow * (dusk - deep) + deep, noise, out=picture[..., channel], casting="unsafe")
     return picture
 
 
@@ -159,11 +164,10 @@ def _draw_sign(picture: Picture, left: int, top: int, side: int, sign: str) -> N
     """Two overlapping heads for the twin, two bars for the pause; drawn large and scaled down, for smooth edges."""
     if side < 4:
         return
-    grain = 256
-    mask = np.zeros((grain, grain), np.uint8)
+    mask = np.zeros((SIGN_GRID * 4, SIGN_GRID * 4), np.uint8)
     if sign == "pause":
-        for x in (56, 152):
-            cv2.rectangle(mask, (x, 40), (x + 48, 216), 255, -1)
+        for x in (40, 136):
+            cv2.rectangle(mask, (x * 4, 160), ((x + 48) * 4, 864), 255, -1)
     else:
         _head(mask, 168, 150)
         _head(mask, 88, 255)
@@ -176,7 +180,7 @@ def _draw_sign(picture: Picture, left: int, top: int, side: int, sign: str) -> N
 
 
 def _head(mask: npt.NDArray[np.uint8], x: int, tone: int) -> None:
-    cv2.circle(mask, (x, 84), 62, 0, -1)
-    cv2.ellipse(mask, (x, 236), (100, 86), 0, 180, 360, 0, -1)
-    cv2.circle(mask, (x, 84), 50, tone, -1)
-    cv2.ellipse(mask, (x, 236), (88, 74), 0, 180, 360, tone, -1)
+    """Head and shoulders at `x` of the sign's grid, with a gap around them."""
+    for radius, width, height, fill in ((62, 100, 86, 0), (50, 88, 74, tone)):
+        cv2.circle(mask, (x * 4, 336), radius * 4, fill, -1)
+        cv2.ellipse(mask, (x * 4, 944), (width * 4, height * 4), 0, 180, 360, fill, -1)
