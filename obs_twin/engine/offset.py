@@ -280,8 +280,9 @@ AGREEMENT_MS = 15.0
 class FollowOffset:
     """Follows a slowly changing offset through noisy estimates, without ever jumping.
 
-    The goal is the median of the last ``window`` estimates that were sure enough, and moves only when that median
-    is ``hysteresis_ms`` away from it and most of the estimates agree on it; ``at`` walks there with at most ``slew_ms_per_s``.
+    The goal is the median of the last ``window`` estimates that were sure enough. It moves only when that median is
+    ``hysteresis_ms`` away from it and most of the estimates agree on it; ``at`` walks there with at most
+    ``slew_ms_per_s``.
     """
 
     def __init__(

@@ -68,7 +68,7 @@ class VoiceTarget:
             document = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise VoiceModelError(f"cannot read the voice target {path}: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise VoiceModelError(f"the voice target {path} is damaged: not JSON ({error})") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise VoiceModelError(f'{path} is not a voice target: expected "format": "{FORMAT}"')
@@ -109,7 +109,7 @@ def analyse(samples: F32, rate_hz: int) -> VoiceTarget:
     log_f0 = np.log(f0_hz[voiced])
     rows = cepstrum(log_envelope[voiced])
     return VoiceTarget(
-        log_f0_mean=float(np.median(log_f0)),
+        log_f0_mean=float(np.mean(log_f0)),
         log_f0_deviation=float(np.clip(np.std(log_f0), 0.02, 0.6)),
         cepstrum_mean=tuple(rows.mean(axis=0).tolist()),
         cepstrum_deviation=tuple(np.maximum(rows.std(axis=0), 2e-3).tolist()),

@@ -25,7 +25,6 @@ from obs_twin.voice.synthesis import PulseSynthesiser
 from obs_twin.voice.target import VoiceTarget
 
 COMPUTE_MARGIN_MS = 80  # of the delay budget, left for computing and for the way through the engine
-RESAMPLER_DELAY_MS = 20  # in and out together
 SHORTEST_BLOCK_MS, LONGEST_BLOCK_MS = 40, 200
 LEFT_SAMPLES = LEFT_CONTEXT_SAMPLES  # history kept before the oldest frame still to be analysed
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8_000, 192_000
@@ -39,6 +38,7 @@ COLOUR_FRAMES = 400  # after 2 s of speech the colour is half-way to the target'
 TRACT_EXPONENT = 1 / 3  # a voice of twice the pitch has formants 2 ** (1/3) higher (Nearey 1978)
 TRACT_LIMITS = (0.8, 1.25)
 SPREAD_LIMITS = (0.6, 1.6)
+LIMIT_KNEE = 0.85
 COLOUR_LIMIT = 2.0  # in natural-log power units a coefficient: keeps a wrong estimate from roaring
 
 # What must have arrived after a frame before it is converted.
@@ -55,7 +55,9 @@ class WorldVoice:
             raise VoiceModelError(
                 f"a sample rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz is needed, not {sample_rate_hz}"
             )
-        right_ms = 1000 * RIGHT_SAMPLES / WORK_RATE_HZ + RESAMPLER_DELAY_MS
+        self._to_work = AlignedResampler(sample_rate_hz, WORK_RATE_HZ)
+        self._from_work = AlignedResampler(WORK_RATE_HZ, sample_rate_hz)
+        right_ms = 1000 * (RIGHT_SAMPLES / WORK_RATE_HZ + self._to_work.delay_s + self._from_work.delay_s)
         block_ms = delay_budget_ms - COMPUTE_MARGIN_MS - right_ms
         if not block_ms >= SHORTEST_BLOCK_MS:
             needed_ms = math.ceil(COMPUTE_MARGIN_MS + right_ms + SHORTEST_BLOCK_MS)
@@ -65,7 +67,7 @@ class WorldVoice:
         self._block_frames = int(min(block_ms, LONGEST_BLOCK_MS) / 1000 / FRAME_S)
         lookahead_s = self._block_frames * FRAME_S + right_ms / 1000
         self._rate_hz = sample_rate_hz
-        self._lookahead = math.ceil(lookahead_s * sample_rate_hz)
+        self._lookahead = math.ceil(lookahead_s * sample_rate_hz) + 2
         self._settings = settings
         self._target = target
         self._target_mean = np.array(target.cepstrum_mean)
@@ -81,8 +83,6 @@ class WorldVoice:
         )
         self._colour = RunningMoments(np.zeros(CEPSTRA), np.zeros(CEPSTRA), 0.0, MEMORY_FRAMES)
         self._gate = SpeechGate()
-        self._to_work = AlignedResampler(sample_rate_hz, WORK_RATE_HZ)
-        self._from_work = AlignedResampler(WORK_RATE_HZ, sample_rate_hz)
         self._start()
 
     @property
@@ -94,7 +94,7 @@ class WorldVoice:
         return self._lookahead
 
     def push(self, x: F32) -> F32:
-        x = np.clip(np.nan_to_num(np.asarray(x, np.float32).reshape(-1)), -4.0, 4.0)
+        x = np.clip(np.nan_to_num(np.asarray(x, np.float32).reshape(-1)), -1.0, 1.0)
         self._taken += len(x)
         return self._give(self._work(self._to_work.push(x)))
 
@@ -103,7 +103,7 @@ class WorldVoice:
         # Silence after the end lets the last frames be decided, converted and ring out.
         work.append(self._work(np.zeros(RIGHT_SAMPLES + (self._block_frames + 1) * FRAME_HOP, np.float32)))
         sound = self._from_work.push(np.concatenate(work))
-        sound = np.concatenate([sound, self._from_work.flush()])
+        sound = np.clip(np.concatenate([sound, self._from_work.flush()]), -1.0, 1.0)
         due = self._taken - self._given
         sound = sound[:due] if len(sound) >= due else np.pad(sound, (0, due - len(sound)))
         self._start()
@@ -124,7 +124,8 @@ class WorldVoice:
         self._last_gain = 0.0
 
     def _give(self, work: F32) -> F32:
-        y = self._from_work.push(work)[: self._taken - self._given]
+        # Resampling may overshoot what was limited at 24 kHz.
+        y = np.clip(self._from_work.push(work), -1.0, 1.0)[: self._taken - self._given]
         self._given += len(y)
         return y
 
@@ -165,7 +166,7 @@ class WorldVoice:
         if not first_block:
             gains = np.concatenate([[previous_gain], gains])
         ramp = np.interp(np.arange(len(sound)) / FRAME_HOP, np.arange(len(gains)), gains)
-        return np.asarray(sound * ramp, np.float32)
+        return np.asarray(_limited(sound * ramp), np.float32)
 
     def _levels(self, first: int, count: int) -> F64:
         """Level of frames of 10 ms around each hop, in dB below full scale; low rumble does not count."""
@@ -207,3 +208,9 @@ class WorldVoice:
     def _smooth_mean(self) -> F64:
         """The actor's long-term log envelope (1, BINS), smooth."""
         return np.asarray((FROM_CEPSTRUM @ self._colour.mean)[None]).reshape(1, BINS)
+
+
+def _limited(x: F64) -> F64:
+    """Bend what is above LIMIT_KNEE so that it stays below full scale."""
+    over = np.maximum(np.abs(x) - LIMIT_KNEE, 0.0) / (1.0 - LIMIT_KNEE)
+    return np.where(over > 0, np.sign(x) * (LIMIT_KNEE + (1.0 - LIMIT_KNEE) * np.tanh(over)), x)
