@@ -16,7 +16,7 @@ from installer.errors import SetupError
 from installer.platforms import Account, Need
 from installer.progress import Step
 
-__all__ = ["OLDEST_OBS", "install"]
+__all__ = ["OLDEST_OBS", "install", "require_recent_obs"]
 
 OLDEST_OBS = 28
 """The first OBS that brings obs-websocket along; the demo and the tests steer OBS through it."""
@@ -56,7 +56,7 @@ def install(needs: Sequence[Need], root: Path, step: Step, account: Account) -> 
     # Whether the lists could be renewed is decided by what the installation then finds.
     listed = _run((*as_root, *APT, "update"), step, account)
     if "obs-studio" in packages:
-        _require_recent_obs()
+        require_recent_obs()
     if beside:
         packages += unpacked.libraries()
     output = _run((*as_root, *INSTALL, *packages), step, account)
@@ -104,18 +104,28 @@ class _AptLines:
             step.show(f"{stage[1] or stage[3]} {stage[2] or stage[4]}", self._stages_done / self._stages_total)
 
 
-def _require_recent_obs() -> None:
-    """Refuse to install an OBS that is too old to be of use."""
-    shown = subprocess.run(
-        ["apt-cache", "--no-all-versions", "show", "obs-studio"], capture_output=True, text=True, check=False
-    ).stdout
-    version = re.search(r"^Version: (?:\d+:)?(\d+)\.", shown, re.MULTILINE)
+def require_recent_obs() -> None:
+    """Look at the OBS that is installed, or else at the one that would be.
+
+    Raises:
+        SetupError: it is too old to be of use.
+    """
+    if shutil.which("obs"):
+        command, pattern, where = ["obs", "--version"], r"OBS Studio - (\d+)\.", "This machine has"
+    elif shutil.which("apt-cache"):
+        command = ["apt-cache", "--no-all-versions", "show", "obs-studio"]
+        pattern, where = r"(?m)^Version: (?:\d+:)?(\d+)\.", "This system offers"
+    else:
+        return
+    said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
+    version = re.search(pattern, said)
     if version and int(version[1]) < OLDEST_OBS:
         raise SetupError(
-            f"This system offers OBS {version[1]}; OBS Twin needs OBS {OLDEST_OBS} or newer. On Ubuntu, add the OBS "
-            "project's own packages and run this again:\n"
+            f"{where} OBS {version[1]}; OBS Twin needs OBS {OLDEST_OBS} or newer. On Ubuntu, add the OBS project's own "
+            "packages, and run this again:\n"
             "    sudo apt-get install software-properties-common\n"
-            "    sudo add-apt-repository ppa:obsproject/obs-studio"
+            "    sudo add-apt-repository ppa:obsproject/obs-studio\n"
+            "    sudo apt-get update && sudo apt-get install obs-studio"
         )
 
 

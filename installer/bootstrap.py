@@ -61,6 +61,8 @@ def set_up(root: Path = ROOT) -> Environment:
             apt.install(needs, root, step, account)
         else:
             step.outcome = "already there"
+        if platforms.can_run_rig():
+            apt.require_recent_obs()
     with progress.step("Python environment") as step:
         if environment.alive():
             step.outcome = "already there"

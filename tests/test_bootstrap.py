@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,6 +138,23 @@ def test_no_sudo_names_the_command(monkeypatch: pytest.MonkeyPatch, step: Step, 
     need = Need("FFmpeg", ("ffmpeg",), lambda: False)
     with pytest.raises(SetupError, match="sudo apt-get install --no-install-recommends ffmpeg"):
         apt.install([need], tmp_path, step, HERE)
+
+
+@pytest.mark.parametrize(
+    ("there", "said", "fine"),
+    [
+        ("obs", "OBS Studio - 29.0.2.1-1+b1 (linux)", True),
+        ("obs", "OBS Studio - 27.2.4 (linux)", False),
+        ("apt-cache", "Package: obs-studio\nVersion: 27.2.3+dfsg1-1\nInstalled-Size: 1", False),
+        ("apt-cache", "Package: obs-studio\nVersion: 1:30.0.2-3build1", True),
+        ("apt-cache", "", True),
+    ],
+)
+def test_an_old_obs_is_refused(monkeypatch: pytest.MonkeyPatch, there: str, said: str, fine: bool) -> None:
+    monkeypatch.setattr(apt.shutil, "which", lambda name: name if name == there else None)
+    monkeypatch.setattr(apt.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=said))
+    with nullcontext() if fine else pytest.raises(SetupError, match="needs OBS 28 or newer"):
+        apt.require_recent_obs()
 
 
 def test_launcher_of_the_unpacked_sound_server(tmp_path: Path) -> None:
