@@ -1,0 +1,251 @@
+"""What the product promises, measured in real OBS. The tests run short versions, the command line the long ones:
+
+python -m tests.rig.acceptance delay --delay-ms 300 1500 3000 --seconds 60 [--rate-drops]
+python -m tests.rig.acceptance cost --seconds 60
+python -m tests.rig.acceptance kill --times 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from obs_twin.cli.calibrate import Recording, calibrate
+from obs_twin.twin.disclosure import badge_for
+
+from . import measure
+from .camera import PictureTap, TappedFrame
+from .clip import Clip
+from .sound import SAMPLE_RATE_HZ
+from .stage import ALL_FILTERS, Stage, stamped_actor
+
+CALIBRATION_S = 10.0
+PICTURE_AND_VOICE = ("obs_twin_face", "obs_twin_voice")
+
+
+@dataclass(frozen=True)
+class DelayResult:
+    """Voice against picture at the meeting's end, after calibration."""
+
+    delay_ms: int
+    median_ms: float
+    p95_abs_ms: float
+    shift_ms: float
+    frames: int
+    voice_windows: int
+    stage_ms: dict[str, Any]
+    counts: dict[str, Any]
+
+
+def tapped_calibration(stage: Stage) -> float:
+    """`obs-twin calibrate` with the rig's taps instead of devices. Returns m in ms once it is applied."""
+
+    def record() -> Recording:
+        with PictureTap(stage.bench.camera, brightness) as tap:
+            time.sleep(CALIBRATION_S)
+        sound = stage.bench.cable.sound().between(tap.times_ns[0], tap.times_ns[-1])
+        luma, times = np.array(tap.seen, np.float64), np.array(tap.times_ns, np.int64)
+        return Recording(luma, times, sound.samples, SAMPLE_RATE_HZ, round(sound.time_ns(0)))
+
+    shift_ms, _, _ = calibrate(record)
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
+        if abs(stage.status().get("host", {}).get("shift_ms", 1e9) - shift_ms) < 3.0:
+            break
+        time.sleep(0.2)
+    # The test signal is still on its way out.
+    time.sleep(stage.status()["delay_ms"] / 1e3 + 1.0)
+    return shift_ms
+
+
+def brightness(frame: TappedFrame) -> float:
+    """Mean luma of a frame: for a `PictureTap` during calibration."""
+    return float(frame.luma[::8, ::8].mean())
+
+
+def measure_delay(clip: Clip, delay_ms: int, seconds: float) -> DelayResult:
+    """Calibrate, then compare picture and voice at the taps for `seconds`."""
+    with Stage(clip, PICTURE_AND_VOICE, {"delay_ms": delay_ms}) as stage:
+        shift_ms = tapped_calibration(stage)
+        with PictureTap(stage.bench.camera, measure.read_counter) as tap:
+            time.sleep(seconds)
+        sound = stage.bench.cable.sound().between(tap.times_ns[0], tap.times_ns[-1])
+        status = stage.status()
+    picture = measure.picture_series(tap.times_ns, tap.seen, clip)
+    step = measure.step(picture, measure.voice_series(sound, clip))
+    video = next(s for s in status["streams"].values() if s["kind"] == "video")
+    return DelayResult(
+        delay_ms,
+        round(step.median_ms, 1),
+        round(step.p95_abs_ms, 1),
+        round(shift_ms, 1),
+        step.frames,
+        step.voice_windows,
+        video["stage_ms"],
+        status["host"]["counts"],
+    )
+
+
+@dataclass(frozen=True)
+class KillResult:
+    """What leaked, and how long the twin was away, over all kills."""
+
+    kills: int
+    restarts: int
+    frames: int
+    frames_without_twin_or_card: int
+    raw_voice_windows: int
+    away_s: list[float]
+    """For each kill: from the kill until twin pictures leave OBS (0: they never stopped)."""
+    back_s: list[float]
+    """For each kill: from the kill until a new engine finishes frames."""
+    exit_status: int | None
+    memory_leaks: int | None
+
+
+class BadgeCheck:
+    """Tells what a tapped frame is by the notice in its corner, which nothing but the engine draws."""
+
+    def __init__(self, size: tuple[int, int], name: str = "Ada", synthetic: bool = True) -> None:
+        badge = badge_for(*size, name, synthetic=synthetic)
+        self._rect = badge.rect
+        self._plate = cv2.cvtColor(badge.plate, cv2.COLOR_BGR2GRAY).astype(np.float32)
+
+    def __call__(self, frame: TappedFrame) -> str:
+        """ "twin" (with its badge), "card" (card, slate or the plain grey), or "RAW"."""
+        luma: NDArray[np.float32] = (frame.luma.astype(np.float32) - 16) * (255 / 219)
+        x0, y0, x1, y1 = self._rect
+        if float(np.abs(luma[y0:y1, x0:x1] - self._plate).mean()) < 12.0:
+            return "twin"
+        # Card, slate and grey are dark pages: hardly any of their pixels are as light as a face.
+        if float(np.percentile(luma, 75)) < 60.0:
+            return "card"
+        return "RAW"
+
+
+def kill_engine(clip: Clip, times: int, pause_s: float = 4.0, settings: dict[str, Any] | None = None) -> KillResult:
+    """`kill -9` of the engine again and again, with an eye on every frame and an ear on every sample."""
+    check = BadgeCheck(clip.size)
+    away, back = [], []
+    with Stage(clip, PICTURE_AND_VOICE, settings) as stage:
+        with PictureTap(stage.bench.camera, check) as tap:
+            for _ in range(times):
+                time.sleep(pause_s)
+                pid = stage.engine_pid()
+                assert pid is not None
+                os.kill(pid, signal.SIGKILL)
+                killed_s = time.monotonic()
+                back.append(_until_finishing(stage, pid) - killed_s)
+                away.append(_away_s(tap, killed_s))
+            time.sleep(pause_s)
+        sound = stage.bench.cable.sound().between(tap.times_ns[0], tap.times_ns[-1])
+        restarts = int(stage.status()["host"]["restarts"])
+        ending = stage.bench.obs.close()
+    return KillResult(
+        times,
+        restarts,
+        len(tap.seen),
+        sum(seen == "RAW" for seen in tap.seen),
+        len(measure.raw_voice(sound, clip)),
+        [round(s, 2) for s in away],
+        [round(s, 2) for s in back],
+        ending.exit_status,
+        ending.memory_leaks,
+    )
+
+
+def _until_finishing(stage: Stage, old_pid: int, timeout_s: float = 30.0) -> float:
+    """When (monotonic seconds) an engine after `old_pid` finishes pictures with a face in them."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        status = stage.status()
+        if status and status["pid"] != old_pid:
+            video = [s for s in status["streams"].values() if s["kind"] == "video"]
+            if video and video[0]["counts"].get("finished", 0) > 0:
+                return time.monotonic()
+        time.sleep(0.05)
+    raise TimeoutError(f"no twin {timeout_s:.0f} s after the engine was killed:\n{stage.engine_log()[-3000:]}")
+
+
+def _away_s(tap: PictureTap, killed_s: float, watch_s: float = 2.0) -> float:
+    """From the kill until the last frame that was no twin; watched for `watch_s` more."""
+    time.sleep(watch_s)
+    without = [t for t, seen in zip(tap.times_ns, tap.seen, strict=False) if t / 1e9 > killed_s and seen != "twin"]
+    return max(0.0, without[-1] / 1e9 - killed_s) if without else 0.0
+
+
+@dataclass(frozen=True)
+class CostResult:
+    """OBS's own profiler, side by side, without and with the three filters."""
+
+    without: dict[str, float]
+    with_filters: dict[str, float]
+    lagged_without: float
+    lagged_with: float
+    stage_ms: dict[str, Any]
+    fps: float
+    counts: dict[str, Any]
+
+
+def measure_cost(clip: Clip, seconds: float) -> CostResult:
+    """Two runs of the same clip and length, first without any filter of ours."""
+    results = []
+    status: dict[str, Any] = {}
+    for kinds in ((), ALL_FILTERS):
+        with Stage(clip, kinds, wait=bool(kinds)) as stage:
+            time.sleep(seconds)
+            status = stage.status() or status
+            ending = stage.bench.obs.close()
+        row = ending.profile["tick_sources"]
+        lagged = ending.lagged_frames / max(1, ending.rendered_frames)
+        results.append(({"median_ms": row.median_ms, "p99_ms": row.p99_ms, "max_ms": row.max_ms}, lagged))
+    video = next(s for s in status["streams"].values() if s["kind"] == "video")
+    return CostResult(
+        results[0][0],
+        results[1][0],
+        results[0][1],
+        results[1][1],
+        video["stage_ms"],
+        video["fps"],
+        status["host"]["counts"],
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run one measurement and print its result as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rig.acceptance", description=__doc__)
+    parser.add_argument("what", choices=("delay", "cost", "kill"))
+    parser.add_argument("--delay-ms", type=int, nargs="+", default=[300, 1500, 3000])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--size", default="640x360")
+    parser.add_argument("--rate-drops", action="store_true", help="30 fps drops to 15 in the middle of the clip")
+    options = parser.parse_args(arguments)
+    width, height = (int(number) for number in options.size.split("x"))
+    with tempfile.TemporaryDirectory(prefix="rig-clip-") as folder, contextlib.suppress(KeyboardInterrupt):
+        clip = stamped_actor(Path(folder), (width, height), rate_drops=options.rate_drops)
+        if options.what == "delay":
+            for delay_ms in options.delay_ms:
+                print(json.dumps(asdict(measure_delay(clip, delay_ms, options.seconds))), flush=True)
+        elif options.what == "kill":
+            print(json.dumps(asdict(kill_engine(clip, options.times))))
+        else:
+            print(json.dumps(asdict(measure_cost(clip, options.seconds)), indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
