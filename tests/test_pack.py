@@ -85,6 +85,9 @@ def refused(path: Path, trust: LocalTrust, error: type[PackError], *words: str, 
         open_pack(path, trust=trust, **options)  # type: ignore[arg-type]
     for word in words:
         assert word in str(caught.value)
+    # What strangers see on the card names no file, no key and no person.
+    assert path.name not in caught.value.public
+    assert caught.value.title
 
 
 def zipped(folder: Path) -> Path:

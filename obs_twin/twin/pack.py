@@ -51,6 +51,8 @@ class PackError(RuntimeError):
     """For counters and the log."""
     title = "This twin cannot be used"
     """For the card and the panel: a few words."""
+    public = "A twin is only shown when everything about it is in order."
+    """For the card, which strangers see: a sentence without names of files, keys or people."""
 
 
 class PackMissing(PackError):
@@ -58,6 +60,7 @@ class PackMissing(PackError):
 
     code = "pack_missing"
     title = "Twin pack not found"
+    public = "The chosen twin is not on this computer."
 
 
 class PackDamaged(PackError):
@@ -65,6 +68,7 @@ class PackDamaged(PackError):
 
     code = "pack_damaged"
     title = "Twin pack is damaged or altered"
+    public = "Its files are not as they were made, so it is not shown."
 
 
 class PackUnsafe(PackError):
@@ -72,6 +76,7 @@ class PackUnsafe(PackError):
 
     code = "pack_unsafe"
     title = "Twin pack is not safe to open"
+    public = "Its files could do harm, so they were not opened."
 
 
 class ConsentMissing(PackError):
@@ -79,6 +84,7 @@ class ConsentMissing(PackError):
 
     code = "consent_missing"
     title = "No consent for this twin"
+    public = "A twin is only shown with the consent of the person it shows."
 
 
 class ConsentAltered(PackError):
@@ -86,6 +92,7 @@ class ConsentAltered(PackError):
 
     code = "consent_altered"
     title = "Consent does not fit this twin"
+    public = "The person shown agreed to something else."
 
 
 class ConsentForeign(PackError):
@@ -93,6 +100,7 @@ class ConsentForeign(PackError):
 
     code = "consent_foreign"
     title = "Consent is signed by an unknown key"
+    public = "It is not certain that the person shown has agreed."
 
 
 class ConsentNotYetValid(PackError):
@@ -100,6 +108,7 @@ class ConsentNotYetValid(PackError):
 
     code = "consent_not_yet_valid"
     title = "Consent has not begun yet"
+    public = "The person shown agreed to a later time."
 
 
 class ConsentExpired(PackError):
@@ -107,6 +116,7 @@ class ConsentExpired(PackError):
 
     code = "consent_expired"
     title = "Consent has expired"
+    public = "A twin is only shown while the person it shows agrees."
 
 
 class ConsentRevoked(PackError):
@@ -114,6 +124,7 @@ class ConsentRevoked(PackError):
 
     code = "consent_revoked"
     title = "Consent was withdrawn"
+    public = "A twin is only shown while the person it shows agrees."
 
 
 class ConsentScope(PackError):
@@ -121,6 +132,7 @@ class ConsentScope(PackError):
 
     code = "consent_scope"
     title = "Consent does not cover this use"
+    public = "The person shown agreed to other uses."
 
 
 class TrustUnreadable(PackError):
@@ -128,6 +140,7 @@ class TrustUnreadable(PackError):
 
     code = "trust_unreadable"
     title = "Consent cannot be checked"
+    public = "A twin is only shown when the consent of the person shown is certain."
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def _draw_sign(picture: Picture, left: int, top: int, side: int, sign: str) -> N
         return
     mask = np.zeros((SIGN_GRID * 4, SIGN_GRID * 4), np.uint8)
     if sign == "pause":
-        for x in (40, 136):
+        for x in (0, 92):
             cv2.rectangle(mask, (x * 4, 160), ((x + 48) * 4, 864), 255, -1)
     else:
         _head(mask, 168, 150)
