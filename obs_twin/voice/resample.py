@@ -23,7 +23,8 @@ def _kernel() -> F64:
 _KERNEL = _kernel()
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+# No fastmath: sums in a fixed order make the result the same however the stream is cut.
+@numba.njit(cache=True, nogil=True)
 def _interpolate(x: F32, x_first: int, first: int, count: int, rate_in: int, rate_out: int, kernel: F64) -> F32:
     """Output samples first .. first + count of a stream of which ``x`` is the part from sample ``x_first`` on."""
     scale = min(1.0, rate_out / rate_in)
@@ -31,12 +32,13 @@ def _interpolate(x: F32, x_first: int, first: int, count: int, rate_in: int, rat
     y = np.empty(count, np.float32)
     for i in range(count):
         whole, rest = divmod((first + i) * rate_in, rate_out)
-        middle = whole - x_first + rest / rate_out
-        low = max(int(np.ceil(middle - reach)), 0)
-        high = min(int(np.floor(middle + reach)), len(x) - 1)
+        fraction = rest / rate_out
+        middle = whole - x_first
+        low = max(middle + int(np.ceil(fraction - reach)), 0)
+        high = min(middle + int(np.floor(fraction + reach)), len(x) - 1)
         total = 0.0
         for j in range(low, high + 1):
-            at = abs(j - middle) * scale * STEPS
+            at = abs((j - middle) - fraction) * scale * STEPS
             index = int(at)
             share = at - index
             total += x[j] * (kernel[index] * (1 - share) + kernel[index + 1] * share)
