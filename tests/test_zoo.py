@@ -160,6 +160,17 @@ def test_no_network_and_no_package(tmp_path: Path, wheels: Path, monkeypatch: py
     assert leftovers(tmp_path) == set()
 
 
+def test_leftovers_of_a_killed_fetch_are_swept(store: ModelStore, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    (cache / "fetch-old").mkdir(parents=True)
+    (cache / "first.tflite.1.part").write_bytes(b"x")
+    (cache / "second.tflite.2.part").write_bytes(b"young")
+    for old in (cache / "fetch-old", cache / "first.tflite.1.part"):
+        os.utime(old, (1, 1))
+    store.fetch(["first"])
+    assert leftovers(tmp_path) == {"second.tflite.2.part"}
+
+
 def test_a_member_that_is_not_there(tmp_path: Path, wheels: Path) -> None:
     store = make_store(tmp_path, [entry("first", FIRST, member="zoo_test_models/other.tflite")])
     with pytest.raises(ModelError, match=r"no file 'zoo_test_models/other\.tflite'"):

