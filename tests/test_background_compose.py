@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from obs_twin.background.compose import blur, cut_out, fit, replace
-from obs_twin.background.settings import BackgroundError, BackgroundSettings, read_picture
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -152,27 +149,3 @@ def test_wrong_arrays_are_refused() -> None:
         replace(frame, np.zeros((36, 64), np.float32), fit(frame, 32, 18))
     with pytest.raises(ValueError, match="expected a float32 matte"):
         blur(frame, np.zeros((36, 64)), 0.5)  # type: ignore[arg-type]
-
-
-def test_pictures_are_read_or_refused_in_words(tmp_path: Path) -> None:
-    good = tmp_path / "Zimmer ü.png"
-    ok, data = cv2.imencode(".png", np.full((4, 6, 3), 77, np.uint8))
-    assert ok
-    good.write_bytes(data.tobytes())
-    assert (read_picture(good) == 77).all()
-    bad = tmp_path / "notes.png"
-    for content in (b"", b"just text", data.tobytes()[:20]):
-        bad.write_bytes(content)
-        with pytest.raises(BackgroundError, match="not a picture that OBS Twin can read"):
-            read_picture(bad)
-    for absent in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(BackgroundError, match="cannot be read"):
-            read_picture(absent)
-
-
-def test_settings_outside_their_range_are_refused() -> None:
-    assert BackgroundSettings(mode="blur", blur_strength=1.0).picture_path is None
-    with pytest.raises(BackgroundError, match="choose one of replace, blur, transparent"):
-        BackgroundSettings(mode="beach")  # type: ignore[arg-type]
-    with pytest.raises(BackgroundError, match="between 0 and 1"):
-        BackgroundSettings(blur_strength=1.5)

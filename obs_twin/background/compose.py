@@ -1,10 +1,10 @@
 """Put the person of a frame in front of something else, without a rim of the room that they really sit in.
 
 Along the outline a camera pixel is a mixture of person and room: `pixel = a F + (1 - a) B`. Showing that pixel
-against another background shows the room's colour as a halo. F and B are estimated as in "Fast Multi-Level
-Foreground Estimation" 's successor "Approximate Fast Foreground Colour Estimation" (M. Forte, ICIP 2021): local
-means of the surely-person and surely-room colours, on a coarse grid, then corrected so that the mixture explains
-the pixel. Only F goes into the composite. Away from the outline, pixels are kept or copied in whole runs.
+against another background shows the room's colour as a halo. F and B are estimated as in M. Forte, "Approximate
+Fast Foreground Colour Estimation" (ICIP 2021): local means of the surely-person and surely-room colours, here on a
+coarse grid, then corrected so that the mixture explains the pixel. Only F goes into the composite. Away from the
+outline, pixels are kept or copied in whole runs.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ what OBS itself does when it draws such a frame (libobs/data/format_conversion.e
 - 4:2:0 and 4:2:2 chroma sits on the left of its pair of columns and, in 4:2:0, midway between its two rows; it is
   interpolated linearly on decode, and gathered with the matching [1 2 1] x [1 1] filter on encode.
 - RGB and Y800: the matrix is not used. With `full_range` false the levels are stretched from 16..235.
-- BGRX has no alpha; BGRA and RGBA carry straight alpha.
+- BGRX has no alpha; BGRA and RGBA carry straight alpha. OBS takes a frame of another format from a filter than it
+  gave, so a transparent picture can leave as BGRA whatever the camera's format was.
+- HDR (`trc` PQ or HLG) is not toned down: the levels are read as if they were SDR, and written back the same way.
 
 Odd sizes, and `flip` (frames stored bottom row first), are handled. The kernels hold no state and release the GIL,
 so one codec may serve several threads.
