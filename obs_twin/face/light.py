@@ -24,21 +24,23 @@ from obs_twin.face.topology import (
 # Nostrils and the wings of the nose, whose shadows are shape and not light.
 _NOSTRILS = np.array([2, 97, 98, 99, 60, 75, 20, 242, 141, 94, 370, 462, 250, 290, 305, 328, 327, 326], np.int32)
 _FEATURES = np.unique(np.concatenate([LIPS_INNER, LIPS_OUTER, RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, _NOSTRILS]))
-_DARKEST = 6.0  # added before the logarithm, so that noise in black does not count
+_DARKEST = 2.0  # added before the logarithm, so that noise in black does not count
 _OUTLIER = 0.45  # log units away from the plain trend at which a point counts no more
 _CHROMA_OUTLIER = 0.16  # the same for the differences between channels, in which skin varies little
 _TREND_RIDGE = 1e-3
 _TREND_WEIGHT = 0.02
 
 
-def smoothing_kernel(points: FloatArray, radius: float) -> FloatArray:
+def smoothing_kernel(points: FloatArray, radius: float | FloatArray) -> FloatArray:
     """Weights `(N, N) float32` of a Gaussian of standard deviation `radius` (in the points' unit) between points.
 
-    Each point counts for the area that it stands for, so that the dense eyes and lips do not outvote the cheeks.
+    A radius for each point `(N,)` makes the smoothing finer at some than at others. Each point counts for the area that
+    it stands for, so that the dense eyes and lips do not outvote the cheeks.
     """
     gaps = np.linalg.norm(points[:, None] - points[None], axis=2)
-    kernel = np.exp(-0.5 * (gaps / radius) ** 2)
-    nearness = np.exp(-0.5 * (gaps / (radius / 3)) ** 2).sum(1)
+    radii = np.broadcast_to(np.asarray(radius, np.float32), len(points))[:, None]
+    kernel = np.exp(-0.5 * (gaps / radii) ** 2)
+    nearness = np.exp(-0.5 * (gaps / (radii.min() / 3)) ** 2).sum(1)
     weights: FloatArray = (kernel / nearness[None]).astype(np.float32)
     return weights
 
@@ -49,11 +51,12 @@ class LightTransfer:
     Args:
         tones: `(468, 3) float32` BGR 0..255, the photo's colours at the mesh points.
         points: `(468, 3) float32`, the photo's face in the head's own axes (`FaceObservation.local`).
+        radii: `(468,) float32`, how far the light is smoothed at each point, in the points' unit.
     """
 
-    def __init__(self, tones: FloatArray, points: FloatArray, *, radius: float = 0.22) -> None:
+    def __init__(self, tones: FloatArray, points: FloatArray, radii: FloatArray) -> None:
         self._log_tones = np.log(tones + _DARKEST)
-        self._kernel = smoothing_kernel(points, radius)
+        self._kernel = smoothing_kernel(points, radii)
         x, y = points[:, 0], points[:, 1]
         z = points[:, 2]
         self._trend = np.stack([np.ones_like(x), x, y, x * x, z], axis=1).astype(np.float64)
@@ -62,7 +65,7 @@ class LightTransfer:
         self._seed = seed.astype(np.float32)
         self._prior = np.ones(MESH_POINTS, np.float32)
         self._prior[_FEATURES] = 0.02
-        self._area = 1.0 / smoothing_kernel(points, radius / 3).sum(1)
+        self._area = 1.0 / smoothing_kernel(points, 0.07).sum(1)
 
     def gains(self, tones: FloatArray, amount: float = 1.0) -> FloatArray:
         """Factors `(468, 3) float32` for the photo's channels at each mesh point.

@@ -36,6 +36,7 @@ _RINGS = ((1.15, 0.75), (1.32, 0.3), (1.55, 0.0))
 _MIDDLE = 6  # the bridge of the nose
 _MIN_FACE_PX = 16
 _SHAPE_RADIUS = 0.04  # finer differences in shape than this, in units of the head's size, stay the actor's
+_LIGHT_RADII, _LIGHT_DEPTH = (0.08, 0.25), 0.25  # in units of the head's size
 _CHIN_SHARE = 0.35
 _SEAM_SOFTNESS = 0.006
 # Mean difference in log colour between actor and twin from which on a pixel of the forehead is hair.
@@ -84,12 +85,14 @@ class MeshTwin:
         self._photo = photo
         self._settings = settings or FaceSettings()
         self._neutral = photo.observation.local[:MESH_POINTS]
-        self._light = LightTransfer(photo.observation.appearance.tones, self._neutral)
         self._textures = [pack(level) for level in photo.levels]
         self._focus = FocusTable(*photo.measured_levels())
         kernel = smoothing_kernel(self._neutral, _SHAPE_RADIUS)
         self._shape_kernel = kernel / kernel.sum(1, keepdims=True)
         self._outline_distance = _distance_to_outline(self._neutral)
+        # Towards the outline, where the two skins meet, the light must fit closely; inside, less of the actor's relief.
+        radii = np.interp(self._outline_distance, [0, _LIGHT_DEPTH], _LIGHT_RADII).astype(np.float32)
+        self._light = LightTransfer(photo.observation.appearance.tones, self._neutral, radii)
         self._hair_zone = _hair_zone(self._neutral, self._outline_distance)
         self._jaw = _jaw_share(self._neutral)
 

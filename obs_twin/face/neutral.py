@@ -11,11 +11,11 @@ from obs_twin.face.topology import MESH_POINTS
 
 _MAX_WEIGHT = 150.0  # in frontal frames; older ones are forgotten, so that a bad start heals within seconds
 _FRONTAL_DEG = 15.0
-_TALKING = 0.03  # lips this far apart, in units of the head's size, are no longer at rest
+_TALKING = 0.03  # lips this far apart, in units of the head's size, are not at rest
 
 
 class NeutralTracker:
-    """A running mean of the face's shape in the head's own axes, in which frontal frames with closed lips count most."""
+    """A running mean of the face's shape in the head's own axes, in which frontal frames with closed lips count."""
 
     def __init__(self) -> None:
         self._mean: FloatArray | None = None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from obs_twin.face.observation import FaceObservation, FloatArray
 from obs_twin.face.perceive import FacePerceiver
-from obs_twin.face.topology import LIPS_INNER, LIPS_OUTER, MESH_POINTS
+from obs_twin.face.topology import LIPS_INNER, LIPS_OUTER, MESH_POINTS, OVAL
 
 Image = npt.NDArray[np.uint8]
 
@@ -20,6 +20,8 @@ _MAX_FACE_PX = 900  # more than a 4K close-up needs
 _MARGIN = 0.35  # of the face's size, kept around it
 _LEVEL_STEP = 2**0.5
 _LIP_INSET = np.float32(0.15)
+_OUTLINE_INSET = np.float32(0.04)
+_MIDDLE = 6  # the bridge of the nose
 
 
 class FaceModelError(ValueError):
@@ -118,6 +120,8 @@ def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") ->
 def _texture_points(landmarks: FloatArray) -> FloatArray:
     """The mesh points, a little off the openings, so that no teeth are taken for lip."""
     points = landmarks[:MESH_POINTS, :2].copy()
+    # Nor what lies behind the face for cheek.
+    points[OVAL] += (points[_MIDDLE] - points[OVAL]) * _OUTLINE_INSET
     points[LIPS_INNER] += (points[LIPS_OUTER] - points[LIPS_INNER]) * _LIP_INSET
     return points
 

@@ -230,8 +230,8 @@ def keep_in_front(base: Image, layer: Image, zone: Image, low: float, high: floa
     Args:
         base, layer: `(H, W, 3) uint8`, the actor and the twin; there the twin shows plain skin.
         zone: `(H, W) uint8`, where hair is looked for, 255 is full.
-        low, high: a pixel that differs by less than `low` (in log units, the light taken out) is skin, by more than
-            `high` is hair.
+        low, high: a pixel that differs by less than `low` is skin, by more than `high` is hair; in log units of
+            brightness plus twice those of tint.
         out: `(H, W) uint8`, 255 where the twin covers all.
     """
     height, width = zone.shape
@@ -245,10 +245,14 @@ def keep_in_front(base: Image, layer: Image, zone: Image, low: float, high: floa
             if z == 0:
                 out[y, x] = 255
                 continue
-            away = np.float32(0.0)
-            for c in range(3):
-                away += abs(logs[base[y, x, c]] - logs[layer[y, x, c]])
-            hair = min(max((away * np.float32(1 / 3) - np.float32(low)) * span, np.float32(0)), np.float32(1))
+            blue = logs[base[y, x, 0]] - logs[layer[y, x, 0]]
+            green = logs[base[y, x, 1]] - logs[layer[y, x, 1]]
+            red = logs[base[y, x, 2]] - logs[layer[y, x, 2]]
+            brightness = (blue + green + red) * np.float32(1 / 3)
+            # Skin varies in brightness more than in colour.
+            tint = max(abs(blue - brightness), abs(green - brightness), abs(red - brightness))
+            away = abs(brightness) + np.float32(2) * tint
+            hair = min(max((away - np.float32(low)) * span, np.float32(0)), np.float32(1))
             out[y, x] = np.uint8(255 - hair * z)
 
 
