@@ -25,6 +25,7 @@ from types import TracebackType
 from obs_twin.link.paths import user_dirs
 from obs_twin.twin.archive import PackArchive
 from obs_twin.twin.consent import MAX_RECORD_BYTES, RECORD_NAME, ConsentRecord, Use, parse_record
+from obs_twin.twin.gate import check_consent
 from obs_twin.twin.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -32,115 +33,51 @@ from obs_twin.twin.manifest import (
     Manifest,
     ManifestError,
     check_pack_name,
-    format_time,
     parse_manifest,
 )
+from obs_twin.twin.refusal import (
+    ConsentAltered,
+    ConsentExpired,
+    ConsentForeign,
+    ConsentMissing,
+    ConsentNotYetValid,
+    ConsentRevoked,
+    ConsentScope,
+    PackDamaged,
+    PackError,
+    PackMissing,
+    PackUnsafe,
+    TrustUnreadable,
+)
 from obs_twin.twin.scratch import ScratchFolder
-from obs_twin.twin.trust import LocalTrust, TrustError
+from obs_twin.twin.trust import LocalTrust
 from obs_twin.zoo.store import sha256_of
+
+__all__ = [
+    "ConsentAltered",
+    "ConsentExpired",
+    "ConsentForeign",
+    "ConsentMissing",
+    "ConsentNotYetValid",
+    "ConsentRevoked",
+    "ConsentScope",
+    "PackDamaged",
+    "PackError",
+    "PackInfo",
+    "PackMissing",
+    "PackUnsafe",
+    "TrustUnreadable",
+    "TwinPack",
+    "find_pack",
+    "list_packs",
+    "open_pack",
+    "pack_dirs",
+    "read_manifest",
+    "read_pack",
+]
 
 _AGAIN = "Get the pack again from the person who made it."
 _LIST = "To see those that there are: obs-twin twin list"
-CONSENT_ADVICE = "Ask {person} to renew the consent: obs-twin twin renew {pack}"
-
-
-class PackError(RuntimeError):
-    """A pack is refused. `str()` says what was expected, what was found, and what to do."""
-
-    code = "refused"
-    """For counters and the log."""
-    title = "This twin cannot be used"
-    """For the card and the panel: a few words."""
-    public = "A twin is only shown when everything about it is in order."
-    """For the card, which strangers see: a sentence without names of files, keys or people."""
-
-
-class PackMissing(PackError):
-    """There is no pack."""
-
-    code = "pack_missing"
-    title = "Twin pack not found"
-    public = "The chosen twin is not on this computer."
-
-
-class PackDamaged(PackError):
-    """The manifest or a model file is missing, truncated, altered, or of an unknown kind."""
-
-    code = "pack_damaged"
-    title = "Twin pack is damaged or altered"
-    public = "Its files are not as they were made, so it is not shown."
-
-
-class PackUnsafe(PackError):
-    """The zip file could do harm when unpacked."""
-
-    code = "pack_unsafe"
-    title = "Twin pack is not safe to open"
-    public = "Its files could do harm, so they were not opened."
-
-
-class ConsentMissing(PackError):
-    """A real person, and no record; or one that is said to be synthetic and is not."""
-
-    code = "consent_missing"
-    title = "No consent for this twin"
-    public = "A twin is only shown with the consent of the person it shows."
-
-
-class ConsentAltered(PackError):
-    """The record was changed, or was given for other models."""
-
-    code = "consent_altered"
-    title = "Consent does not fit this twin"
-    public = "The person shown agreed to something else."
-
-
-class ConsentForeign(PackError):
-    """The record is signed by a key that nobody here has accepted as that person's."""
-
-    code = "consent_foreign"
-    title = "Consent is signed by an unknown key"
-    public = "It is not certain that the person shown has agreed."
-
-
-class ConsentNotYetValid(PackError):
-    """The record's time has not begun."""
-
-    code = "consent_not_yet_valid"
-    title = "Consent has not begun yet"
-    public = "The person shown agreed to a later time."
-
-
-class ConsentExpired(PackError):
-    """The record's time is over."""
-
-    code = "consent_expired"
-    title = "Consent has expired"
-    public = "A twin is only shown while the person it shows agrees."
-
-
-class ConsentRevoked(PackError):
-    """The consent was withdrawn."""
-
-    code = "consent_revoked"
-    title = "Consent was withdrawn"
-    public = "A twin is only shown while the person it shows agrees."
-
-
-class ConsentScope(PackError):
-    """The record does not cover this use."""
-
-    code = "consent_scope"
-    title = "Consent does not cover this use"
-    public = "The person shown agreed to other uses."
-
-
-class TrustUnreadable(PackError):
-    """The local lists of trusted keys and revocations cannot be read."""
-
-    code = "trust_unreadable"
-    title = "Consent cannot be checked"
-    public = "A twin is only shown when the consent of the person shown is certain."
 
 
 @dataclass(frozen=True)
@@ -225,7 +162,7 @@ class TwinPack:
         Raises:
             PackError: expired, revoked, no longer trusted, or a model file was replaced.
         """
-        _check_consent(self.source, self.manifest, self.record, now or _present(), self._scope, self._trust)
+        check_consent(self.source, self.manifest, self.record, now or _present(), self._scope, self._trust)
         for path, mark in self._marks.items():
             if _mark(self.folder / path) != mark:
                 raise PackDamaged(
@@ -362,7 +299,7 @@ def _info(path: Path, now: datetime, trust: LocalTrust) -> PackInfo:
         return PackInfo(path, path.stem, "", False, None, None, str(error))
     problem = ""
     try:
-        _check_consent(path, manifest, record, now, None, trust)
+        check_consent(path, manifest, record, now, None, trust)
     except PackError as error:
         problem = str(error)
     expires, consent_id = (None, None) if record is None else (record.expires, record.id)
@@ -373,7 +310,7 @@ def _open_zip(source: Path, now: datetime, scope: Use, trust: LocalTrust) -> Twi
     with _archive(source) as archive:
         manifest, raw = _read_archive(source, archive)
         record = None if raw is None else _parse_record(source, raw)
-        _check_consent(source, manifest, record, now, scope, trust)
+        check_consent(source, manifest, record, now, scope, trust)
         try:
             scratch = ScratchFolder(user_dirs().cache / "unpacked")
         except OSError as error:
@@ -429,7 +366,7 @@ def _read_folder(source: Path) -> tuple[Manifest, bytes | None]:
 def _judge_folder(source: Path, now: datetime, scope: Use, trust: LocalTrust) -> tuple[Manifest, ConsentRecord | None]:
     manifest, raw = _read_folder(source)
     record = None if raw is None else _parse_record(source, raw)
-    _check_consent(source, manifest, record, now, scope, trust)
+    check_consent(source, manifest, record, now, scope, trust)
     return manifest, record
 
 
@@ -451,83 +388,6 @@ def _parse_record(source: Path, raw: bytes) -> ConsentRecord:
             f"The consent record of the twin pack {source.name} is refused: {error}. Ask the person shown "
             "for a new record."
         ) from error
-
-
-def _check_consent(
-    source: Path,
-    manifest: Manifest,
-    record: ConsentRecord | None,
-    now: datetime,
-    scope: Use | None,
-    trust: LocalTrust,
-) -> None:
-    """The whole decision; a `scope` of None leaves the use out of it."""
-    try:
-        revoked = trust.revocation(manifest, record)
-        if revoked is not None:
-            raise ConsentRevoked(
-                f"{manifest.display_name}'s consent for {manifest.name!r} was withdrawn on "
-                f"{revoked.get('revoked')}. The twin may not be used any more; delete {source}."
-            )
-        if manifest.synthetic:
-            _check_synthetic(source, manifest, record, trust)
-        else:
-            _check_person(source, manifest, record, now, trust)
-    except TrustError as error:
-        raise TrustUnreadable(str(error)) from error
-    if record is not None and scope is not None:
-        outside = scope.outside(record.scope)
-        if outside:
-            raise ConsentScope(
-                f"{record.subject_name}'s consent does not cover this use: {outside}. Ask for a record that "
-                f"covers it: obs-twin twin renew {manifest.name}"
-            )
-
-
-def _check_synthetic(source: Path, manifest: Manifest, record: ConsentRecord | None, trust: LocalTrust) -> None:
-    person = trust.known_person(manifest)
-    if person is None and record is not None:
-        person = record.subject_name
-    if person is not None:
-        raise ConsentMissing(
-            f"The twin pack {source.name} says that its subject is synthetic, but its files belong to a "
-            f"real person, {person}. It needs {person}'s consent record and must say that it shows a person."
-        )
-
-
-def _check_person(
-    source: Path, manifest: Manifest, record: ConsentRecord | None, now: datetime, trust: LocalTrust
-) -> None:
-    if record is None:
-        raise ConsentMissing(
-            f"The twin pack {source.name} shows {manifest.display_name} and has no consent record (expected "
-            f"{RECORD_NAME}). {manifest.display_name} can give one: obs-twin twin renew {manifest.name}"
-        )
-    person = record.subject_name
-    advice = CONSENT_ADVICE.format(person=person, pack=manifest.name)
-    if person.casefold() != manifest.display_name.casefold():
-        raise ConsentAltered(
-            f"The twin pack {source.name} shows {manifest.display_name}, but its consent record was given by "
-            f"{person}. A record by {manifest.display_name} is needed."
-        )
-    if record.models_digest != manifest.models_digest:
-        raise ConsentAltered(
-            f"{person}'s consent in {source.name} was given for other models: expected a list of models "
-            f"with sha256 {record.models_digest[:16]}..., found {manifest.models_digest[:16]}.... {advice}"
-        )
-    if not trust.trusts(record.public_key, person):
-        raise ConsentForeign(
-            f"The consent in {source.name} is signed with the key {record.fingerprint}, which is not known "
-            f"here as {person}'s. If {person} confirms that key to you, accept it: obs-twin twin trust "
-            f"{source}"
-        )
-    if now < record.start:
-        raise ConsentNotYetValid(
-            f"{person}'s consent begins on {format_time(record.start)}, and now it is {format_time(now)}. "
-            "Wait, or check this machine's clock."
-        )
-    if now >= record.expires:
-        raise ConsentExpired(f"{person}'s consent ended on {format_time(record.expires)}. {advice}")
 
 
 def _listed(manifest: Manifest, record: ConsentRecord | None) -> Iterable[FileEntry]:
