@@ -18,6 +18,7 @@ from obs_twin.twin.lettering import BOLD, MEDIUM, REGULAR, draw_text, text_width
 from obs_twin.zoo.store import ModelStore
 from tests.rig import lips, measure
 from tests.rig.camera import PictureTap
+from tests.rig.clip import Clip
 from tests.rig.obs import Ending
 from tests.rig.recorder import Recorder
 from tests.rig.sound import Sound
@@ -199,9 +200,9 @@ def _before_after(figures: Figures, actor: Actor, seen: _Lips | None, report: di
     number = _telling_frame(len(figures.recorder.times_ns), seen)
     after = _nth(_frames(out / "twin.mkv"), number)
     before = actor.before
-    if seen is not None and len(seen.series) and actor.clip is not None:
+    if actor.clip is not None:
         arrival_s = (figures.recorder.start_ns + number * 10**9 // figures.recorder.fps) / 1e9
-        content_s = (seen.series.median_phase_s() + arrival_s) % actor.clip.seconds
+        content_s = (_phase_s(figures, actor.clip, seen) + arrival_s) % actor.clip.seconds
         before = _nth(actor.pictures(), round(content_s * actor.clip.fps) % actor.clip.frames)
     if before is None or after is None:
         return
@@ -211,6 +212,14 @@ def _before_after(figures: Figures, actor: Actor, seen: _Lips | None, report: di
         (after, "After", f"What the meeting sees and hears, {report['delay_ms'] / 1000:g} s later"),
     ]
     cv2.imwrite(str(out / "before_after.png"), _spread(panels, f"Twin: {twin}"))
+
+
+def _phase_s(figures: Figures, clip: Clip, seen: _Lips | None) -> float:
+    """Which moment of the clip the meeting gets, against the clock: by the lips, else by the voice that goes with them."""
+    if seen is not None and len(seen.series):
+        return seen.series.median_phase_s()
+    voice = measure.voice_series(figures.sound, clip)
+    return voice.median_phase_s() if len(voice) else 0.0
 
 
 def _telling_frame(frames: int, seen: _Lips | None) -> int:

@@ -29,6 +29,7 @@ from obs_twin.twin.disclosure import badge_for
 from . import measure
 from .camera import PictureTap, TappedFrame
 from .clip import Clip
+from .process import RigError
 from .sound import SAMPLE_RATE_HZ
 from .stage import ALL_FILTERS, Stage, stamped_actor
 
@@ -224,10 +225,73 @@ def measure_cost(clip: Clip, seconds: float) -> CostResult:
     )
 
 
+@dataclass(frozen=True)
+class LifeResult:
+    """How OBS ended after a busy life."""
+
+    reloads: int
+    switches: int
+    twin_at_the_end: bool
+    exit_status: int | None
+    memory_leaks: int | None
+
+
+def live_busily(clip: Clip, other: Clip, reloads: int, switches: int) -> LifeResult:
+    """Reload the script, switch scene collections, add, disable and remove filters, resize the source, then close."""
+    with Stage(clip, PICTURE_AND_VOICE) as stage:
+        obs = stage.bench.obs
+        _reload_script(stage, reloads)
+        for number in range(3):
+            obs.ask("CreateSourceFilter", sourceName="Actor", filterName="Room", filterKind="obs_twin_background")
+            time.sleep(0.7)
+            for name in ("Twin Face", "Room", "Twin Voice"):
+                for enabled in (False, True):
+                    obs.ask("SetSourceFilterEnabled", sourceName="Actor", filterName=name, filterEnabled=enabled)
+                    time.sleep(0.2)
+            stage.set_filter("Twin Face", delay_ms=300 + 700 * number)
+            playing = other if number % 2 == 0 else clip
+            obs.ask("SetInputSettings", inputName="Actor", inputSettings={"local_file": str(playing.path)})
+            time.sleep(1.0)
+            obs.ask("RemoveSourceFilter", sourceName="Actor", filterName="Room")
+            time.sleep(0.3)
+        obs.ask("CreateSceneCollection", sceneCollectionName="Another")
+        for number in range(switches - 1):
+            time.sleep(0.5)
+            name = "Rig" if number % 2 == 0 else "Another"
+            obs.ask("SetCurrentSceneCollection", sceneCollectionName=name)
+        if switches % 2:
+            obs.ask("SetCurrentSceneCollection", sceneCollectionName="Rig")
+        stage.wait_for_twin()
+        ending = obs.close()
+    return LifeResult(reloads, switches, True, ending.exit_status, ending.memory_leaks)
+
+
+RELOAD_BUTTON = (121, 410)
+"""Of the Scripts dialog, in the size that OBS gives it."""
+
+
+def _reload_script(stage: Stage, times: int) -> None:
+    obs, display = stage.bench.obs, stage.bench.display
+    if not times:
+        return
+    window = obs.open_scripts()
+    time.sleep(1.0)
+    for _ in range(times):
+        before = obs.log.count("Loaded python script")
+        display.raise_window(window)
+        display.click_in(window, *RELOAD_BUTTON)
+        deadline = time.monotonic() + 5.0
+        while obs.log.count("Loaded python script") == before:
+            if time.monotonic() > deadline:
+                raise RigError(f"the script was not loaded again:\n{obs.log[-2000:]}")
+            time.sleep(0.05)
+    display.ask_to_close(window)
+
+
 def main(arguments: list[str]) -> int:
     """Run one measurement and print its result as JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.rig.acceptance", description=__doc__)
-    parser.add_argument("what", choices=("delay", "cost", "kill"))
+    parser.add_argument("what", choices=("delay", "cost", "kill", "life"))
     parser.add_argument("--delay-ms", type=int, nargs="+", default=[300, 1500, 3000])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--times", type=int, default=20)
@@ -242,6 +306,10 @@ def main(arguments: list[str]) -> int:
                 print(json.dumps(asdict(measure_delay(clip, delay_ms, options.seconds))), flush=True)
         elif options.what == "kill":
             print(json.dumps(asdict(kill_engine(clip, options.times))))
+        elif options.what == "life":
+            Path(folder, "other").mkdir()
+            other = stamped_actor(Path(folder, "other"), (480, 270), 8.0)
+            print(json.dumps(asdict(live_busily(clip, other, options.times, max(1, options.times // 2)))))
         else:
             print(json.dumps(asdict(measure_cost(clip, options.seconds)), indent=1))
     return 0
