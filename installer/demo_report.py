@@ -215,7 +215,7 @@ def _before_after(figures: Figures, actor: Actor, seen: _Lips | None, report: di
 
 
 def _phase_s(figures: Figures, clip: Clip, seen: _Lips | None) -> float:
-    """Which moment of the clip the meeting gets, against the clock: by the lips, else by the voice that goes with them."""
+    """Which moment of the clip the meeting gets, by the lips, else by the voice that goes with them."""
     if seen is not None and len(seen.series):
         return seen.series.median_phase_s()
     voice = measure.voice_series(figures.sound, clip)

@@ -17,8 +17,10 @@ import soundfile
 
 from .bench import Bench
 from .camera import TappedFrame
+from .clip import make_counter_clip
 from .scene import Filter, SceneCollection, Script, media
 from .sound import SAMPLE_RATE_HZ
+from .twin import NAMES
 
 
 def main(arguments: list[str]) -> int:
@@ -35,9 +37,16 @@ def main(arguments: list[str]) -> int:
     width, height = (int(number) for number in options.size.split("x"))
     options.out.mkdir(parents=True, exist_ok=True)
 
-    clip = options.clip.resolve()
+    size = (width, height)
+    clip = (
+        options.clip.resolve()
+        if options.clip
+        else make_counter_clip(options.out / "clip.mov", size=size).path.resolve()
+    )
     settings = json.loads(options.settings)
-    filters = tuple(Filter(kind, kind, settings.get(kind, {})) for kind in options.filters.split(",") if kind)
+    filters = tuple(
+        Filter(kind, NAMES.get(kind, kind), settings.get(kind, {})) for kind in options.filters.split(",") if kind
+    )
     scripts = (Script(options.script.resolve()),) if options.script else ()
     collection = SceneCollection((media("Actor", clip, filters),), scripts)
 
@@ -45,7 +54,7 @@ def main(arguments: list[str]) -> int:
         if frame.number % 30 == 0:
             cv2.imwrite(str(options.out / f"frame-{frame.number:05d}.png"), frame.bgr())
 
-    with Bench(collection, (width, height), preview=options.photograph) as bench:
+    with Bench(collection, size, preview=options.photograph) as bench:
         bench.camera.subscribe(save_one_a_second)
         time.sleep(options.seconds)
         bench.display.save_screenshot(options.out / "screen.png")
