@@ -53,7 +53,7 @@ def replace(bgr: U8, alpha: F32, backdrop: Backdrop, light_wrap: float = 0.4) ->
     """
     if backdrop.picture.shape != bgr.shape:
         raise ValueError(f"the backdrop is fitted for {backdrop.picture.shape}, the frame is {bgr.shape}")
-    _compose(bgr, alpha, backdrop.picture, backdrop.glow, 0.5 * light_wrap)
+    _compose(bgr, alpha, *_coarse(bgr, alpha), backdrop.picture, backdrop.glow, 0.5 * light_wrap)
 
 
 def blur(bgr: U8, alpha: F32, strength: float) -> None:
@@ -61,19 +61,12 @@ def blur(bgr: U8, alpha: F32, strength: float) -> None:
 
     `strength` runs from 0 (slight) to 1 (only light and colour remain).
     """
-    height, width = bgr.shape[:2]
+    small, mask = _coarse(bgr, alpha)
     low, high = BLUR_SIGMA
-    sigma = height * (low + (high - low) * min(max(strength, 0.0), 1.0))
-    # Blur at a scale where the sigma is about two pixels: the rest is the interpolation back.
-    factor = max(1.0, sigma / 2.0)
-    rows, columns = max(2, round(height / factor)), max(2, round(width / factor))
-    small = np.empty((rows, columns, 3), np.uint8)
-    mask = np.empty((rows, columns), np.float32)
-    shrink(bgr, small)
-    shrink(alpha, mask)
-    soft = cv2.GaussianBlur(_weigh(small, mask), (0, 0), sigma / factor, borderType=cv2.BORDER_REFLECT)
-    room = cv2.resize(_normalise(np.asarray(soft, np.float32)), (width, height), interpolation=cv2.INTER_LINEAR)
-    _compose(bgr, alpha, np.asarray(room, np.uint8), None, 0.0)
+    sigma = mask.shape[0] * (low + (high - low) * min(max(strength, 0.0), 1.0))
+    soft = cv2.GaussianBlur(_weigh(small, mask), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    room = cv2.resize(_normalise(np.asarray(soft, np.float32)), bgr.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    _compose(bgr, alpha, small, mask, np.asarray(room, np.uint8), None, 0.0)
 
 
 def cut_out(bgr: U8, alpha: F32) -> U8:
@@ -82,7 +75,7 @@ def cut_out(bgr: U8, alpha: F32) -> U8:
     OBS reads async BGRA frames as straight alpha. Along the outline the colours become the person's own; where
     nothing shows, the picture is wiped, so that the room is not sent along unseen.
     """
-    _compose(bgr, alpha, np.zeros_like(bgr), None, -1.0)
+    _compose(bgr, alpha, *_coarse(bgr, alpha), np.zeros_like(bgr), None, -1.0)
     return np.asarray(cv2.convertScaleAbs(alpha, alpha=255.0), np.uint8)
 
 
@@ -99,14 +92,19 @@ def _glow(picture: U8) -> F32:
     return np.ascontiguousarray(np.asarray(soft, np.float32).transpose(2, 0, 1))
 
 
-def _compose(bgr: U8, alpha: F32, picture: U8, glow: F32 | None, wrap: float) -> None:
+def _coarse(bgr: U8, alpha: F32) -> tuple[U8, F32]:
+    """Frame and matte on the grid. The matte's cells are true means: 0 or 1 only if all their pixels are."""
     height, width = bgr.shape[:2]
     if alpha.shape != (height, width) or alpha.dtype != np.float32:
         raise ValueError(f"expected a float32 matte of {(height, width)}, got {alpha.dtype} {alpha.shape}")
     rows, columns = _grid_size(height, width)
     small = np.empty((rows, columns, 3), np.uint8)
     shrink(bgr, small)
-    mask = np.asarray(cv2.resize(alpha, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+    return small, np.asarray(cv2.resize(alpha, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _compose(bgr: U8, alpha: F32, small: U8, mask: F32, picture: U8, glow: F32 | None, wrap: float) -> None:
+    (height, width), (rows, columns) = alpha.shape, mask.shape
     planes = np.empty((8, rows, columns), np.float32)
     nodes = np.empty((10, rows, columns), np.float32)
     _gather_colours(small, mask, planes)
