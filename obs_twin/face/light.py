@@ -26,6 +26,7 @@ _NOSTRILS = np.array([2, 97, 98, 99, 60, 75, 20, 242, 141, 94, 370, 462, 250, 29
 _FEATURES = np.unique(np.concatenate([LIPS_INNER, LIPS_OUTER, RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, _NOSTRILS]))
 _DARKEST = 2.0  # added before the logarithm, so that noise in black does not count
 _OUTLIER = 0.45  # log units away from the plain trend at which a point counts no more
+_BRIGHT_OUTLIER = 1.0  # the same for the finer light around it, upwards
 _CHROMA_OUTLIER = 0.16  # the same for the differences between channels, in which skin varies little
 _TREND_RIDGE = 1e-3
 _TREND_WEIGHT = 0.02
@@ -83,17 +84,18 @@ class LightTransfer:
         return factors
 
     def _robust_trend(self, ratio: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """A quadratic surface through most of the points, and how far each point is to be trusted (0..1)."""
-        trust = self._seed
-        trend = ratio
+        """A plain surface through most of the points, and how far each point is to be trusted (0..1)."""
+        counted = self._seed
         for _ in range(4):
-            weighted = self._trend * (trust * self._prior * self._area)[:, None]
+            weighted = self._trend * (counted * self._prior * self._area)[:, None]
             normal = weighted.T @ self._trend
             normal[np.diag_indices_from(normal)] += _TREND_RIDGE * np.trace(normal)
             trend = (self._trend @ np.linalg.solve(normal, weighted.T @ ratio)).astype(np.float32)
             rest = ratio - trend
             brightness = rest.mean(axis=1)
-            chroma = np.abs(rest - brightness[:, None]).max(axis=1)
-            away = np.square(brightness / np.float32(_OUTLIER)) + np.square(chroma / np.float32(_CHROMA_OUTLIER))
-            trust = np.square(np.clip(1 - away, 0, 1))
-        return trend, trust
+            chroma = np.square(np.abs(rest - brightness[:, None]).max(axis=1) / np.float32(_CHROMA_OUTLIER))
+            counted = np.square(np.clip(1 - chroma - np.square(brightness / np.float32(_OUTLIER)), 0, 1))
+        # Much darker than the trend is the actor's hair or beard. Much brighter is a shadow in the photo, which must
+        # go: it is left out of the trend only.
+        brighter = np.square(np.clip(1 - chroma - np.square(brightness / np.float32(_BRIGHT_OUTLIER)), 0, 1))
+        return trend, np.where(brightness > 0, brighter, counted).astype(np.float32)

@@ -36,11 +36,11 @@ _RINGS = ((1.15, 0.75), (1.32, 0.3), (1.55, 0.0))
 _MIDDLE = 6  # the bridge of the nose
 _MIN_FACE_PX = 16
 _SHAPE_RADIUS = 0.04  # finer differences in shape than this, in units of the head's size, stay the actor's
-_LIGHT_RADII, _LIGHT_DEPTH = (0.08, 0.25), 0.25  # in units of the head's size
+_LIGHT_RADII, _LIGHT_DEPTH = (0.13, 0.25), 0.25  # in units of the head's size
 _CHIN_SHARE = 0.35
 _SEAM_SOFTNESS = 0.006
-# Mean difference in log colour between actor and twin from which on a pixel of the forehead is hair.
-_HAIR_FROM, _HAIR_FULLY = 0.25, 0.5
+# Differences between actor and twin (`rasterise.keep_in_front`) from which on a pixel of the forehead is hair.
+_HAIR_FROM, _HAIR_FULLY = 0.32, 0.6
 
 
 def _ring_triangles() -> npt.NDArray[np.int32]:
@@ -183,7 +183,7 @@ class MeshTwin:
         circles = observation.irises
         for side, eye in enumerate((RIGHT_EYE, LEFT_EYE)):
             lit = target[side] * gains[eye].mean(0)
-            factors = np.clip((lit + 8) / (actor[side] + 8), 0.5, 1.8) ** np.float32(amount)
+            factors = np.clip((lit + 8) / (actor[side] + 8), 0.4, 2.2) ** np.float32(amount)
             moved = (shaped[eye, :2] - observation.landmarks[eye, :2]).mean(0) - corner
             x, y = (float(v) for v in circles[side, :2] + moved)
             radius = float(circles[side, 2])
