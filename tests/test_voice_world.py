@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import pyworld
 import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from obs_twin.twin.synthetic.speech import ACTOR_SPEAKER, speak
+from obs_twin.voice.frames import FRAME_HOP, WORK_RATE_HZ
 from obs_twin.voice.model import F32, VoiceModel, VoiceSettings
+from obs_twin.voice.pitch import track
 from obs_twin.voice.target import VoiceTarget, analyse
 from obs_twin.voice.world import WorldVoice
 
@@ -80,9 +81,8 @@ def test_the_lookahead_fits_the_delay(woman: VoiceTarget) -> None:
 
 def f0_hz(x: F32) -> float:
     """The usual pitch of 48 kHz sound."""
-    sound = soxr.resample(x, RATE, 16_000).astype(float)
-    f0, times = pyworld.dio(sound, 16_000, f0_floor=70, f0_ceil=400)
-    f0 = pyworld.stonemask(sound, f0, times, 16_000)
+    sound = soxr.resample(x, RATE, WORK_RATE_HZ)
+    f0 = track(sound, 0.0, len(sound) // FRAME_HOP)
     return float(np.exp(np.mean(np.log(f0[f0 > 0]))))
 
 
