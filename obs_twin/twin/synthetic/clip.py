@@ -21,7 +21,7 @@ import soxr
 from obs_twin.link.paths import user_dirs
 from obs_twin.zoo.store import ModelStore
 
-from . import shading, speech
+from . import speech
 from .animation import perform
 from .base_mesh import MODEL_NAME, BaseMeshFile
 from .head import Pose
@@ -111,10 +111,8 @@ def pictures(poses: list[Pose], size: tuple[int, int], person: Person = BRUNO, w
 
     def draw(job: tuple[int, Pose]) -> Picture:
         number, pose = job
-        image, covered = renderer.draw(pose, camera.scaled(SUPERSAMPLING), OFFICE_LIGHT, detail=0.7)
-        picture = develop(composite(image, covered, background, SUPERSAMPLING)).astype(np.float32)
-        shading.add_grain(picture, 2.2, number)
-        return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+        drawing = renderer.draw(pose, camera, OFFICE_LIGHT, detail=0.7, factor=SUPERSAMPLING)
+        return develop(composite(drawing, background), grain=2.2, seed=number)
 
     with ThreadPoolExecutor(workers) as pool:
         # A window of jobs at a time: the whole clip would not fit in memory.

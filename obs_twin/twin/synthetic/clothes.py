@@ -53,39 +53,16 @@ def dress(head: Head) -> Clothing:
     collar = _collar_height(head)
     # A hole round the neck: below the collar's plane, or out on the shoulders.
     plane = (collar - y - 0.38 * (z + 0.5)) * 0.93
-    radial = np.sqrt(x**2 + (0.85 * (z + 0.95)) ** 2) - 0.86
-    round_neck = np.logaddexp(plane * 12, radial * 12) / 12
-    layers: list[_Layer]
-    if clothes.neckline == "crew":
-        layers = [_Layer(round_neck, 0.075, 0.16, clothes.outer, 1.0)]
-    else:
-        # The blouse shows in a V between the lapels.
-        opening = np.clip((y - (collar - 2.0)) / 2.0, 0, 1.2) * 0.62
-        vee = np.where(z > -0.45, x - opening, 0.5 + 0 * x)
-        scoop = round_neck - 0.42 * np.exp(-((x / 0.5) ** 2)) * (z > -0.4)
-        layers = [
-            _Layer(scoop.astype(np.float32), 0.05, 0.05, clothes.inner, 0.5),
-            _Layer(np.minimum(vee, round_neck + 0.1).astype(np.float32), 0.125, 0.05, clothes.outer, 0.7),
-        ]
-    parts = [_shell(head, layer) for layer in layers]
-    if clothes.neckline == "blazer":
-        lapel = _lapel(head, layers[-1], collar)
-        parts.append(lapel)
-    vertices, triangles, albedo, crease, offset = [], [], [], [], 0
-    for v, t, a, c in parts:
-        vertices.append(v)
-        triangles.append(t + offset)
-        albedo.append(a)
-        crease.append(c)
-        offset += len(v)
-    joined = np.concatenate(vertices).astype(np.float32)
-    return Clothing(
-        joined,
-        np.concatenate(triangles).astype(np.int32),
-        np.concatenate(albedo).astype(np.float32),
-        np.concatenate(crease).astype(np.float32),
-        np.zeros(len(joined), np.float32),
-    )
+    radial = np.sqrt(x**2 + (0.85 * (z + 0.95)) ** 2) - 0.86 - 3.0 * np.clip((z + 0.6) / 0.4, 0, 1)
+    edge = np.logaddexp(plane * 12, radial * 12) / 12
+    if clothes.neckline == "vee":
+        low, slope = collar - 0.85, 0.62
+        vee = (x - slope * (y - low)) / np.hypot(1.0, slope)
+        front = np.clip((z + 1.0) / 0.3, 0, 1)
+        edge = edge + (vee - edge) * front * front * (3 - 2 * front)
+    layer = _Layer(edge.astype(np.float32), 0.07, 0.13, clothes.colour, 1.0)
+    vertices, triangles, albedo, crease = _shell(head, layer)
+    return Clothing(vertices, triangles, albedo, crease, np.zeros(len(vertices), np.float32))
 
 
 def _collar_height(head: Head) -> float:
@@ -118,10 +95,9 @@ def _shell(head: Head, layer: _Layer) -> _Part:
         * layer.folds
         * np.clip(d / 0.5, 0, 1)
     )
-    # Outside its edge the shell dives under the skin, so that the two meet in a clean line.
-    away = layer.thickness * roll + rib * (d > 0) + fold + np.minimum(d, 0) * 0.9
+    away = layer.thickness * roll + rib + fold + 0.028
     vertices = rest + normals * away[:, None].astype(np.float32)
-    keep = (d[triangles] > 0).any(axis=1) & (rest[triangles][:, :, 1] < -1.0).all(axis=1)
+    triangles = triangles[(rest[triangles][:, :, 1] < -1.0).all(axis=1)]
     albedo = np.tile(np.asarray(layer.colour, np.float32), (len(rest), 1))
     ribbed = (d > 0) & (d < layer.hem)
     crease = (
@@ -129,16 +105,48 @@ def _shell(head: Head, layer: _Layer) -> _Part:
         - 0.35 * np.exp(-(((d - layer.hem) / 0.025) ** 2))
         - 0.15 * ribbed * (0.5 + 0.5 * np.sin(np.arctan2(rest[:, 0], rest[:, 2] + 0.6) * 150))
     )
-    return vertices.astype(np.float32), triangles[keep], albedo, crease.astype(np.float32)
+    return _cut(d, triangles, vertices.astype(np.float32), albedo, crease.astype(np.float32))
 
 
-def _lapel(head: Head, jacket: _Layer, collar: float) -> _Part:
-    """The turned-back edge of a jacket: a second shell along the V, with a notch."""
-    rest = head.rest
-    y, z = rest[:, 1], rest[:, 2]
-    height = (y - (collar - 2.0)) / 2.0
-    width = np.interp(height, [0.0, 0.35, 0.70, 0.76, 0.80, 1.1], [0.02, 0.34, 0.52, 0.34, 0.42, 0.36])
-    inside = np.minimum(jacket.edge, (width - jacket.edge) * 1.0)
-    layer = _Layer(np.where(z > -1.2, inside, -1).astype(np.float32), 0.175, 0.05, jacket.colour, 0.3)
-    vertices, triangles, albedo, crease = _shell(head, layer)
-    return vertices, triangles, albedo * np.float32(1.12), crease
+def _cut(edge: FloatArray, triangles: IntArray, vertices: FloatArray, albedo: FloatArray, crease: FloatArray) -> _Part:
+    """Cut the mesh along ``edge`` = 0 and keep the positive side."""
+    inside = edge[triangles] > 0
+    kept = [triangles[inside.all(axis=1)]]
+    table = np.concatenate([vertices, albedo, crease[:, None]], axis=1)
+    added: list[FloatArray] = []
+    known: dict[tuple[int, int], int] = {}
+
+    def crossing(a: int, b: int) -> int:
+        key = (min(a, b), max(a, b))
+        if key not in known:
+            f = edge[a] / (edge[a] - edge[b])
+            known[key] = len(table) + len(added)
+            added.append(table[a] * (1 - f) + table[b] * f)
+        return known[key]
+
+    extra: list[list[int]] = []
+    for corners, signs in zip(
+        triangles[inside.any(axis=1) & ~inside.all(axis=1)].tolist(),
+        inside[inside.any(axis=1) & ~inside.all(axis=1)].tolist(),
+        strict=True,
+    ):
+        ring: list[int] = []
+        for k in range(3):
+            a, b = corners[k], corners[(k + 1) % 3]
+            if signs[k]:
+                ring.append(a)
+            if signs[k] != signs[(k + 1) % 3]:
+                ring.append(crossing(a, b))
+        extra += [[ring[0], ring[k], ring[k + 1]] for k in range(1, len(ring) - 1)]
+    if extra:
+        kept.append(np.asarray(extra, np.int32))
+        table = np.concatenate([table, np.asarray(added, np.float32)])
+    table = table.astype(np.float32)
+    used, index = np.unique(np.concatenate(kept), return_inverse=True)
+    table = table[used]
+    return (
+        np.ascontiguousarray(table[:, :3]),
+        np.ascontiguousarray(index.reshape(-1, 3).astype(np.int32)),
+        np.ascontiguousarray(table[:, 3:6]),
+        np.ascontiguousarray(table[:, 6]),
+    )

@@ -17,7 +17,7 @@ from .head import SKIN, Head
 from .light import Rig, sphere_directions
 from .noise import noise, noise_at
 from .raster import vertex_normals
-from .skin import landmarks
+from .skin import brow_mask, brow_place, landmarks
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -123,6 +123,7 @@ def _grow(
     gravity: float,
     follow: float,
     hold: float,
+    rise: float,
     cling: float,
     frizz: float,
     low: FloatArray,
@@ -159,7 +160,7 @@ def _grow(
             j = min(max(j, 0), distance.shape[1] - 1)
             m = min(max(m, 0), distance.shape[2] - 1)
             d = distance[i, j, m]
-            wanted = layer[s] * min(1.0, t * 3.0)
+            wanted = layer[s] * min(1.0, t * rise)
             ox = outward[i, j, m, 0]
             oy = outward[i, j, m, 1]
             oz = outward[i, j, m, 2]
@@ -176,7 +177,7 @@ def _grow(
                     direction[0] += (target - into) * ox
                     direction[1] += (target - into) * oy
                     direction[2] += (target - into) * oz
-            elif cling > 0.0 and position[1] > -1.0:
+            elif cling > 0.0 and position[1] > -0.25:
                 # Hair lies on hair: what stands off further than its layer is drawn back.
                 pull = cling * min((d - wanted) / 0.2, 1.0)
                 direction[0] -= pull * ox
@@ -258,38 +259,40 @@ def grow_scalp_hair(head: Head, field: HeadField, strands: int) -> Hair:
     style = head.person.hair
     rng = np.random.default_rng(head.person.seed)
     where = scalp(head)
+    if style.cut == "bob":  # the parting is where the scalp would show
+        where = where * (1 + 2.5 * np.exp(-(((head.rest[:, 0] - 0.24) / 0.10) ** 2)) * (head.rest[:, 1] > 0.3))
     triangle, share, normals = scatter_on_skin(head, where, strands, rng)
     roots = (head.rest[triangle] * share[..., None]).sum(axis=1).astype(np.float32)
     x, y, z = roots.T
     tone = np.clip(0.5 + 0.7 * (noise_at(roots, 7.0, 2) - 0.5) + rng.normal(0, 0.16, strands), 0, 1)
     clump = np.floor(noise_at(roots, 9.0, 1) * 6).astype(np.float32)
     if style.cut == "short":
-        points = 9
+        points = 7
         top = np.clip((y - 0.42) / 0.35, 0, 1) * np.clip(1.15 - np.abs(x) / 0.75, 0, 1)
-        lengths = 0.10 + 0.42 * top * (0.75 + 0.5 * rng.random(strands)) + 0.03 * rng.random(strands)
+        lengths = 0.10 + 0.34 * top * (0.75 + 0.45 * rng.random(strands)) + 0.03 * rng.random(strands)
         comb = np.stack([0.55 - 0.5 * x, 0.25 + 0.0 * x, 0.35 - 0.5 * z], axis=1)
         sides = (1 - top)[:, None]
         comb = comb * (1 - sides) + sides * np.stack([0 * x, -0.9 + 0 * x, -0.45 + 0 * x], axis=1)
-        comb += 0.35 * np.stack([noise_at(roots + 3 * k, 4.5, 1) - 0.5 for k in range(3)], axis=1) * 2
+        comb += 0.25 * np.stack([noise_at(roots + 3 * k, 4.5, 1) - 0.5 for k in range(3)], axis=1) * 2
         comb += rng.normal(0, 0.10, comb.shape)
         lift = np.where(top > 0.3, 0.62, 0.30) + rng.normal(0, 0.05, strands)
         layer = 0.03 + 0.16 * top * rng.random(strands)
-        gravity, follow, hold, cling, frizz = 0.10, 0.9, 0.8, 0.0, 0.25
+        gravity, follow, hold, rise, cling, frizz = 0.10, 0.9, 0.8, 3.0, 0.0, 0.22
     else:
         points = 26
-        part_x = 0.26  # the parting lies on her left
+        # The parting lies on her left, and is not quite straight.
+        part_x = 0.24 + 0.03 * (noise_at(roots * np.array([0, 0, 1], np.float32), 9.0, 1) - 0.5)
         side = np.where(x > part_x, 1.0, -1.0)
+        from_part = np.clip(np.abs(x - part_x) / 0.30, 0, 1) ** 0.7
         front = np.clip((z + 0.55) / 0.6, 0, 1)
-        lengths = np.where(y > 0.2, 2.15, 1.75 + 0.3 * y) + 0.25 * (x < part_x) * np.clip(y, 0, 1)
+        lengths = np.where(y > 0.2, 1.62, 1.30 + 0.3 * y) + 0.30 * (x < part_x) * np.clip(y, 0, 1)
         lengths = lengths * (0.94 + 0.10 * rng.random(strands))
         down = np.clip((0.9 - y) / 0.9, 0, 1)
-        comb = np.stack(
-            [side * (0.95 - 0.3 * down), -0.15 - 0.9 * down, -0.28 - 0.55 * front * down - 0.2 * front], axis=1
-        )
+        comb = np.stack([side * (0.95 - 0.3 * down), -0.15 - 0.9 * down, -0.12 - 0.60 * front * down], axis=1)
         comb += rng.normal(0, 0.05, comb.shape)
-        lift = 0.30 + rng.normal(0, 0.04, strands)
-        layer = 0.05 + 0.17 * rng.random(strands) ** 0.8
-        gravity, follow, hold, cling, frizz = 0.85, 0.9, 6.0, 0.5, 0.10
+        lift = 0.10 + 0.22 * from_part + rng.normal(0, 0.03, strands)
+        layer = 0.025 + (0.03 + 0.17 * from_part) * rng.random(strands) ** 0.8
+        gravity, follow, hold, rise, cling, frizz = 0.85, 0.9, 6.0, 2.2, 0.6, 0.09
     comb /= np.linalg.norm(comb, axis=1, keepdims=True)
     vertices = _grow(
         roots,
@@ -303,6 +306,7 @@ def grow_scalp_hair(head: Head, field: HeadField, strands: int) -> Hair:
         gravity,
         follow,
         hold,
+        rise,
         cling,
         frizz,
         field.low,
@@ -323,7 +327,7 @@ def _clear_of_the_face(head: Head, vertices: FloatArray, points: int) -> tuple[F
     """Leave out the strands that fall over the face; returns what is left and which strands those are."""
     strands = vertices.reshape(-1, points, 3)
     x, y, z = np.abs(strands[..., 0]), strands[..., 1], strands[..., 2]
-    border = np.interp(y, [-1.2, -0.9, -0.5, 0.0, 0.35, 0.55], [0.3, 0.48, 0.60, 0.66, 0.60, 0.35])
+    border = np.interp(y, [-1.2, -0.9, -0.5, 0.0, 0.35, 0.55], [0.3, 0.46, 0.57, 0.62, 0.55, 0.30])
     kept = ~((z > -0.35) & (y < 0.55) & (x < border)).any(axis=1)
     return np.ascontiguousarray(strands[kept].reshape(-1, 3)), kept
 
@@ -387,28 +391,11 @@ class SkinHair:
 
 def grow_brows(head: Head) -> SkinHair:
     rng = np.random.default_rng(head.person.seed + 1)
-    rest = head.rest
-    eye = head.eye_centres[0]
-    style = head.person.hair
-    x = np.abs(rest[:, 0])
-    # The arc of a brow: from above the inner corner, rising, then falling past the outer corner.
-    inner, outer = eye[0] - 0.19, eye[0] + 0.235
-    t = (x - inner) / (outer - inner)
-    lift = 0.150 + (0.0 if style.cut == "bob" else -0.02)
-    arc = lift + np.interp(t, [0, 0.3, 0.65, 1.0], [0.0, 0.035, 0.058, -0.02])
-    half = (
-        0.034
-        * style.brow_thickness
-        * np.interp(t, [-0.1, 0.05, 0.3, 0.65, 1.0, 1.05], [0.4, 0.95, 1.0, 0.7, 0.22, 0.0])
-    )
-    near = np.exp(-(((rest[:, 1] - arc) / np.maximum(half, 1e-3)) ** 2)) * np.clip((t + 0.06) / 0.14, 0, 1)
-    near *= (t < 1.04) & (rest[:, 2] > -0.25) & (np.abs(rest[:, 1] - arc) < 0.12)
-    count = style.brow_density * 2
-    triangle, share, normals = scatter_on_skin(head, near.astype(np.float32), count, rng)
-    roots = (rest[triangle] * share[..., None]).sum(axis=1)
+    count = head.person.hair.brow_density * 2
+    triangle, share, normals = scatter_on_skin(head, brow_mask(head), count, rng)
+    roots = (head.rest[triangle] * share[..., None]).sum(axis=1)
     sign = np.sign(roots[:, 0])
-    t = (np.abs(roots[:, 0]) - inner) / (outer - inner)
-    over = roots[:, 1] - (lift + np.interp(t, [0, 0.3, 0.65, 1.0], [0.0, 0.035, 0.058, -0.02]))
+    t, over, _ = brow_place(head, roots)
     # Near the nose hairs stand up; further out they lie along the arc, upper ones pointing down.
     upward = np.interp(t, [0, 0.25, 0.6, 1], [1.5, 0.75, 0.25, -0.35]) - 14 * over
     direction = np.stack([sign * np.interp(t, [0, 0.2, 1], [0.35, 0.9, 1.0]), upward, np.zeros(count)], axis=1)
@@ -517,27 +504,84 @@ def shade(
     ``key`` (S * points,) is the share of the key light that arrives, ``occlusion`` that of the surroundings, ``outward``
     (S * points, 3) the direction away from the head: hair on the far side of a light stays dark.
     """
-    strands = vertices.reshape(-1, points, 3)
-    tangent = np.gradient(strands, axis=1).reshape(-1, 3)
-    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
-    view = camera - vertices
-    view /= np.linalg.norm(view, axis=1, keepdims=True)
-    shift = (np.repeat(tone, points) - 0.5) * 0.35
-    base = np.asarray(colour, np.float32) * (0.6 + 0.8 * np.repeat(tone, points)[:, None])
-    sky, ground = np.asarray(rig.sky, np.float32), np.asarray(rig.ground, np.float32)
-    up = outward[:, 1:2] * 0.5 + 0.5
-    out = base * (sky * up + ground * (1 - up)) * occlusion[:, None] * 1.4
-    for number, (direction, radiance) in enumerate(zip(rig.directions(), rig.colours(), strict=True)):
-        along = tangent @ direction
-        across = np.sqrt(np.clip(1 - along**2, 0, 1))
-        facing = np.clip((outward @ direction + 0.35) / 1.35, 0, 1)
-        half = direction + view
-        half /= np.linalg.norm(half, axis=1, keepdims=True)
-        lean = (tangent * half).sum(axis=1)
-        first = np.clip(1 - (lean + 0.10 + shift) ** 2, 0, 1) ** 45
-        second = np.clip(1 - (lean - 0.16 + shift) ** 2, 0, 1) ** 11
-        light = (key if number == 0 else occlusion) * facing
-        out = out + (light * across * 0.75)[:, None] * base * radiance
-        out = out + (light * first * 0.11)[:, None] * radiance
-        out = out + (light * second * 0.30)[:, None] * radiance * np.asarray(highlight, np.float32)
-    return np.asarray(out, np.float32)
+    return _shade(
+        np.ascontiguousarray(vertices, np.float32),
+        points,
+        tone,
+        np.asarray(colour, np.float32),
+        np.asarray(highlight, np.float32),
+        rig.directions(),
+        rig.colours(),
+        np.asarray(rig.sky, np.float32),
+        np.asarray(rig.ground, np.float32),
+        camera,
+        np.ascontiguousarray(key, np.float32),
+        np.ascontiguousarray(occlusion, np.float32),
+        np.ascontiguousarray(outward, np.float32),
+    )
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _shade(
+    vertices: FloatArray,
+    points: int,
+    tone: FloatArray,
+    colour: FloatArray,
+    highlight: FloatArray,
+    directions: FloatArray,
+    radiance: FloatArray,
+    sky: FloatArray,
+    ground: FloatArray,
+    camera: FloatArray,
+    key: FloatArray,
+    occlusion: FloatArray,
+    outward: FloatArray,
+) -> FloatArray:
+    count = vertices.shape[0]
+    out = np.empty((count, 3), np.float32)
+    for i in range(count):
+        k = i % points
+        before = i - 1 if k > 0 else i
+        after = i + 1 if k < points - 1 else i
+        tx = vertices[after, 0] - vertices[before, 0]
+        ty = vertices[after, 1] - vertices[before, 1]
+        tz = vertices[after, 2] - vertices[before, 2]
+        length = np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-9
+        tx /= length
+        ty /= length
+        tz /= length
+        vx = camera[0] - vertices[i, 0]
+        vy = camera[1] - vertices[i, 1]
+        vz = camera[2] - vertices[i, 2]
+        length = np.sqrt(vx * vx + vy * vy + vz * vz)
+        vx /= length
+        vy /= length
+        vz /= length
+        own = tone[i // points]
+        shift = (own - 0.5) * 0.35
+        body = 0.6 + 0.8 * own
+        up = outward[i, 1] * 0.5 + 0.5
+        for c in range(3):
+            out[i, c] = colour[c] * body * (sky[c] * up + ground[c] * (1 - up)) * occlusion[i] * 1.4
+        for n in range(directions.shape[0]):
+            lx = directions[n, 0]
+            ly = directions[n, 1]
+            lz = directions[n, 2]
+            facing = (outward[i, 0] * lx + outward[i, 1] * ly + outward[i, 2] * lz + 0.35) / 1.35
+            if facing <= 0.0:
+                continue
+            light = (key[i] if n == 0 else occlusion[i]) * min(facing, 1.0)
+            along = tx * lx + ty * ly + tz * lz
+            across = np.sqrt(max(1 - along * along, 0.0))
+            hx = lx + vx
+            hy = ly + vy
+            hz = lz + vz
+            lean = (tx * hx + ty * hy + tz * hz) / (np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-6)
+            a = lean + 0.10 + shift
+            b = lean - 0.16 + shift
+            first = 0.11 * light * np.exp(-45.0 * a * a)
+            second = 0.30 * light * np.exp(-11.0 * b * b)
+            diffuse = 0.75 * light * across * body
+            for c in range(3):
+                out[i, c] += radiance[n, c] * (diffuse * colour[c] + first + second * highlight[c])
+    return out

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .base_mesh import SKIN_MASKS, BaseMeshFile
+from .geometry import affine
 from .people import Person
 from .subdivide import SparseMatrix, catmull_clark
 
@@ -186,8 +187,8 @@ class Head:
         weight = np.asarray(follow, np.float32)
         if weight.ndim == 0:
             matrix = rotation(pose.yaw, pose.pitch, pose.roll)
-            moved = (points - self.neck_pivot) @ matrix.T + self.neck_pivot
-            return (moved + np.asarray(pose.shift, np.float32)).astype(np.float32)
+            offset = self.neck_pivot - matrix @ self.neck_pivot + np.asarray(pose.shift, np.float32)
+            return affine(np.ascontiguousarray(points, np.float32), matrix, offset.astype(np.float32))
         out = np.empty_like(points)
         # The neck twists along its length: quantise the weight, so that few matrices are needed.
         steps = np.rint(weight * 24).astype(np.int32)
@@ -266,7 +267,7 @@ def _teeth(shaped: FloatArray, groups: dict[str, IntArray], mouth_y: float):  # 
         front = block[block[:, 2] > hi[2] - 0.12]
         # The upper incisors end just below the line where the lips meet, and stand in front of the lower ones.
         edge_y = mouth_y - (0.012 if up > 0 else 0.030)
-        half_width, depth = 0.5 * (hi[0] - lo[0]) * 0.93, (hi[2] - lo[2]) * 0.95
+        half_width, depth = 0.5 * (hi[0] - lo[0]) * 0.82, (hi[2] - lo[2]) * 0.95
         centre_x = 0.5 * (hi[0] + lo[0])
         front_z = float(front[:, 2].max()) - (0.015 if up > 0 else 0.045)
         size = 1.0 if up > 0 else 0.86

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from .geometry import affine
 from .raster import FAR, draw_depth
 
 FloatArray = npt.NDArray[np.float32]
@@ -65,18 +66,10 @@ def basis(direction: FloatArray) -> FloatArray:
     return np.stack([right, np.cross(direction, right), direction]).astype(np.float32)
 
 
-def to_map(points: FloatArray, direction: FloatArray, size: int) -> FloatArray:
-    """Orthographic view from the light: (N, 3) pixels and depth away from the light."""
-    local = (points - _MAP_CENTRE) @ basis(direction).T
-    scale = size / (2 * _MAP_HALF_EXTENT)
-    return np.stack([size / 2 + local[:, 0] * scale, size / 2 - local[:, 1] * scale, -local[:, 2]], axis=1).astype(
-        np.float32
-    )
-
-
 @njit(cache=True, nogil=True, fastmath=True)
 def _look_up(at: FloatArray, depth: FloatArray, bias: float, radius: int, out: FloatArray) -> None:
     size = depth.shape[0]
+    stride = 2 if radius > 3 else 1
     for i in range(at.shape[0]):
         x = int(at[i, 0])
         y = int(at[i, 1])
@@ -84,6 +77,8 @@ def _look_up(at: FloatArray, depth: FloatArray, bias: float, radius: int, out: F
         total = 0.0
         for dy in range(-radius, radius + 1):
             for dx in range(-radius, radius + 1):
+                if stride == 2 and (dx + dy) % 2 != 0:
+                    continue
                 weight = (radius + 1.0) ** 2 - dx * dx - dy * dy
                 if weight <= 0.0:
                     continue
@@ -125,31 +120,57 @@ class Strands:
     shade: float
 
 
-def visibility(
-    vertices: FloatArray,
-    casters: FloatArray,
-    triangles: IntArray,
-    direction: FloatArray,
-    softness: float,
-    strands: Strands | None,
-    size: int = _MAP_SIZE,
-) -> FloatArray:
-    """Share of a far light in ``direction`` that reaches each of ``vertices`` (N, 3): (N,) float32, 0..1."""
-    depth = np.full((size, size), FAR, np.float32)
-    draw_depth(to_map(casters, direction, size), triangles, depth)
-    at = to_map(vertices, direction, size)
-    texel = 2 * _MAP_HALF_EXTENT / size
-    radius = int(np.clip(np.rint(softness / texel), 0, 8))
-    out = np.empty(len(vertices), np.float32)
-    _look_up(at, depth, 0.035 + 0.6 * texel, radius, out)
-    if strands is not None:
-        density = np.zeros((size, size), np.float32)
-        _splat_hair(to_map(strands.vertices, direction, size), strands.points, depth, density)
-        density = np.asarray(cv2.GaussianBlur(density, (0, 0), max(1.0, 0.7 * radius)), np.float32)
-        x = np.clip(at[:, 0].astype(np.int32), 0, size - 1)
-        y = np.clip(at[:, 1].astype(np.int32), 0, size - 1)
-        out *= np.exp(-strands.shade * density[y, x])
-    return out
+class ShadowMap:
+    """What a far light in ``direction`` sees of the scene.
+
+    Parameters
+    ----------
+    direction : (3,) unit vector towards the light
+    casters, triangles : the solid mesh
+    strands : hair, which dims without blocking; None for none
+    softness : decimetres by which edges are blurred
+    size : texels along each side
+    """
+
+    def __init__(
+        self,
+        direction: FloatArray,
+        casters: FloatArray,
+        triangles: IntArray,
+        strands: Strands | None,
+        softness: float,
+        size: int = _MAP_SIZE,
+    ) -> None:
+        scale = size / (2 * _MAP_HALF_EXTENT)
+        frame = basis(direction)
+        # Pixel x to the right, pixel y down, depth away from the light.
+        self._matrix = (frame * np.array([[scale], [-scale], [-1.0]])).astype(np.float32)
+        self._offset = (np.array([size / 2, size / 2, 0.0]) - self._matrix @ _MAP_CENTRE).astype(np.float32)
+        self._texel = 1 / scale
+        self._depth = np.full((size, size), FAR, np.float32)
+        draw_depth(self._map(casters), triangles, self._depth)
+        self._density: FloatArray | None = None
+        if strands is not None:
+            density = np.zeros((size, size), np.float32)
+            _splat_hair(self._map(strands.vertices), strands.points, self._depth, density)
+            blur = max(1.0, 0.7 * softness / self._texel)
+            self._density = np.exp(-strands.shade * np.asarray(cv2.GaussianBlur(density, (0, 0), blur), np.float32))
+
+    def _map(self, points: FloatArray) -> FloatArray:
+        return affine(np.ascontiguousarray(points, np.float32), self._matrix, self._offset)
+
+    def visibility(self, points: FloatArray, softness: float, through_hair: bool = True) -> FloatArray:
+        """Share of the light that reaches each of ``points`` (N, 3): (N,) float32, 0..1."""
+        at = self._map(points)
+        radius = int(np.clip(np.rint(softness / self._texel), 0, 8))
+        out = np.empty(len(points), np.float32)
+        _look_up(at, self._depth, 0.035 + 0.6 * self._texel, radius, out)
+        if self._density is not None and through_hair:
+            size = len(self._depth)
+            x = np.clip(at[:, 0].astype(np.int32), 0, size - 1)
+            y = np.clip(at[:, 1].astype(np.int32), 0, size - 1)
+            out *= self._density[y, x]
+        return out
 
 
 def sphere_directions(count: int) -> FloatArray:
@@ -162,14 +183,20 @@ def sphere_directions(count: int) -> FloatArray:
 
 
 def ambient_occlusion(
-    vertices: FloatArray, normals: FloatArray, triangles: IntArray, strands: Strands | None, directions: int = 110
+    vertices: FloatArray,
+    normals: FloatArray,
+    casters: FloatArray,
+    triangles: IntArray,
+    strands: Strands | None,
+    directions: int = 96,
 ) -> FloatArray:
-    """(V,) share of the surroundings that each vertex sees, weighted by the cosine."""
+    """(V,) share of the surroundings that each of ``vertices`` sees past ``casters``, weighted by the cosine."""
     seen = np.zeros(len(vertices), np.float32)
     total = np.full(len(vertices), 1e-6, np.float32)
     for direction in sphere_directions(directions):
         cosine = np.maximum(normals @ direction, 0.0)
-        seen += cosine * visibility(vertices, vertices, triangles, direction, 0.015, strands, 256)
+        shadow = ShadowMap(direction, casters, triangles, strands, 0.015, 256)
+        seen += cosine * shadow.visibility(vertices, 0.015)
         total += cosine
     return np.clip(seen / total, 0.0, 1.0)
 
@@ -213,16 +240,14 @@ def adjacency(quads: IntArray, count: int) -> tuple[IntArray, IntArray]:
     return starts, both[:, 1].astype(np.int32)
 
 
-def irradiance(normals: FloatArray, rig: Rig, shadows: list[FloatArray | None], occlusion: FloatArray) -> FloatArray:
-    """(V, 3) light that arrives at each vertex; ``shadows`` per light of the rig."""
+def irradiance(normals: FloatArray, rig: Rig, key: FloatArray, occlusion: FloatArray) -> FloatArray:
+    """(V, 3) light that arrives at each vertex; ``key`` (V,) is the share of the rig's first light that does."""
     up = normals[:, 1:2] * 0.5 + 0.5
-    total = (np.asarray(rig.sky, np.float32) * up + np.asarray(rig.ground, np.float32) * (1 - up)) * (
-        occlusion[:, None]
-    )
-    for light, direction, shadow in zip(rig.lights, rig.directions(), shadows, strict=True):
-        cosine = normals @ direction
-        wrapped = np.clip((cosine + light.wrap) / (1 + light.wrap), 0.0, 1.0)
+    total = np.asarray(rig.sky, np.float32) * up + np.asarray(rig.ground, np.float32) * (1 - up)
+    total = total * occlusion[:, None]
+    for number, (light, direction) in enumerate(zip(rig.lights, rig.directions(), strict=True)):
+        wrapped = np.clip((normals @ direction + light.wrap) / (1 + light.wrap), 0.0, 1.0)
         # A light with no shadow map of its own is dimmed by the occlusion.
-        share = wrapped * (occlusion**1.5 if shadow is None else shadow * (0.35 + 0.65 * occlusion))
+        share = wrapped * (key * (0.35 + 0.65 * occlusion) if number == 0 else occlusion**1.5)
         total = total + share[:, None] * np.asarray(light.colour, np.float32)
     return np.asarray(total, np.float32)

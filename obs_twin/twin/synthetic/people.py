@@ -39,15 +39,16 @@ class HairStyle:
     brow_colour: Colour
     brow_thickness: float
     brow_density: int
+    brow_height_dm: float
+    """Of the brow's inner end over the eye's centre."""
     strands: int
 
 
 @dataclass(frozen=True)
 class Clothes:
-    inner: Colour
-    outer: Colour
+    colour: Colour
     neckline: str
-    """``"crew"`` (round neck jumper) or ``"blazer"`` (blouse under a blazer)."""
+    """``"crew"`` (round) or ``"vee"``."""
 
 
 @dataclass(frozen=True)
@@ -71,34 +72,35 @@ ADA = Person(
         "macrodetails/asian-female-young": 0.30,
         "macrodetails/african-female-young": 0.20,
         "macrodetails/universal-female-young-averagemuscle-averageweight": 1.0,
-        "head/head-oval": 0.55,
+        "head/head-oval": 0.85,
         "head/head-scale-vert-decr": 0.25,
         "forehead/forehead-scale-vert-decr": 0.30,
         "cheek/l-cheek-bones-incr": 0.35,
         "cheek/r-cheek-bones-incr": 0.35,
-        "cheek/l-cheek-volume-incr": 0.30,
-        "cheek/r-cheek-volume-incr": 0.30,
-        "chin/chin-width-decr": 0.20,
+        "cheek/l-cheek-volume-decr": 0.20,
+        "cheek/r-cheek-volume-decr": 0.20,
+        "chin/chin-width-decr": 0.45,
         "chin/chin-prominent-incr": 0.15,
         "eyes/l-eye-scale-incr": 0.35,
         "eyes/r-eye-scale-incr": 0.35,
-        "eyes/l-eye-height2-incr": 0.30,
-        "eyes/r-eye-height2-incr": 0.30,
+        "eyes/l-eye-height2-incr": 0.05,
+        "eyes/r-eye-height2-incr": 0.05,
         "eyes/l-eye-corner2-up": 0.25,
         "eyes/r-eye-corner2-up": 0.25,
         "nose/nose-scale-horiz-decr": 0.25,
         "nose/nose-point-up": 0.25,
         "nose/nose-width3-decr": 0.20,
-        "mouth/mouth-lowerlip-volume-incr": 0.25,
-        "mouth/mouth-upperlip-volume-incr": 0.30,
+        "mouth/mouth-lowerlip-volume-incr": 0.05,
+        "mouth/mouth-upperlip-volume-incr": 0.10,
+        "mouth/mouth-scale-horiz-decr": 0.12,
         "mouth/mouth-cupidsbow-incr": 0.40,
         "mouth/mouth-angles-up": 0.20,
         "neck/neck-scale-horiz-decr": 0.30,
     },
     skin=Skin(
-        base=(0.44, 0.255, 0.17),
-        blood=(1.04, 0.74, 0.70),
-        lips=(0.40, 0.105, 0.10),
+        base=(0.47, 0.285, 0.205),
+        blood=(1.06, 0.78, 0.76),
+        lips=(0.36, 0.12, 0.11),
         lips_opacity=0.75,
         lips_gloss=0.5,
         shade_around_eyes=0.18,
@@ -106,10 +108,17 @@ ADA = Person(
         stubble=0.0,
         roughness=0.44,
     ),
-    eyes=Eyes((0.20, 0.10, 0.035), (0.075, 0.035, 0.015), 0.085, 150),
-    hair=HairStyle("bob", (0.050, 0.022, 0.011), (0.30, 0.17, 0.09), (0.040, 0.020, 0.012), 0.85, 700, 30000),
-    clothes=Clothes(inner=(0.78, 0.76, 0.72), outer=(0.030, 0.075, 0.085), neckline="blazer"),
-    resting_face={"mouthSmileLeft": 0.16, "mouthSmileRight": 0.16, "cheekSquintLeft": 0.1, "cheekSquintRight": 0.1},
+    eyes=Eyes((0.20, 0.10, 0.035), (0.075, 0.035, 0.015), 0.060, 230),
+    hair=HairStyle("bob", (0.050, 0.022, 0.011), (0.30, 0.17, 0.09), (0.040, 0.020, 0.012), 0.95, 800, 0.142, 30000),
+    clothes=Clothes(colour=(0.030, 0.085, 0.090), neckline="vee"),
+    resting_face={
+        "mouthSmileLeft": 0.14,
+        "mouthSmileRight": 0.14,
+        "eyeSquintLeft": 0.15,
+        "eyeSquintRight": 0.15,
+        "cheekSquintLeft": 0.1,
+        "cheekSquintRight": 0.1,
+    },
 )
 
 BRUNO = Person(
@@ -140,8 +149,8 @@ BRUNO = Person(
         "neck/neck-scale-horiz-incr": 0.15,
     },
     skin=Skin(
-        base=(0.37, 0.20, 0.13),
-        blood=(1.05, 0.72, 0.66),
+        base=(0.36, 0.215, 0.150),
+        blood=(1.03, 0.78, 0.74),
         lips=(0.37, 0.145, 0.12),
         lips_opacity=0.55,
         lips_gloss=0.2,
@@ -150,10 +159,17 @@ BRUNO = Person(
         stubble=0.65,
         roughness=0.46,
     ),
-    eyes=Eyes((0.16, 0.20, 0.16), (0.045, 0.085, 0.10), 0.055, 110),
-    hair=HairStyle("short", (0.022, 0.014, 0.010), (0.16, 0.11, 0.08), (0.018, 0.012, 0.009), 1.25, 1000, 30000),
-    clothes=Clothes(inner=(0.10, 0.12, 0.16), outer=(0.10, 0.12, 0.16), neckline="crew"),
-    resting_face={"eyeWideLeft": 0.45, "eyeWideRight": 0.45, "mouthSmileLeft": 0.1, "mouthSmileRight": 0.12},
+    eyes=Eyes((0.16, 0.20, 0.16), (0.045, 0.085, 0.10), 0.042, 140),
+    hair=HairStyle("short", (0.022, 0.014, 0.010), (0.16, 0.11, 0.08), (0.018, 0.012, 0.009), 1.3, 1100, 0.125, 26000),
+    clothes=Clothes(colour=(0.085, 0.10, 0.14), neckline="crew"),
+    resting_face={
+        "eyeWideLeft": 0.7,
+        "eyeWideRight": 0.7,
+        "mouthSmileLeft": 0.16,
+        "browDownLeft": 0.2,
+        "browDownRight": 0.2,
+        "mouthSmileRight": 0.18,
+    },
 )
 
 PEOPLE = {person.name: person for person in (ADA, BRUNO)}

@@ -70,8 +70,7 @@ def _portraits(person: Person, yaws: tuple[float, ...], size: int) -> list[Pictu
     out = []
     for yaw in yaws:
         pose = Pose({}, yaw=yaw, gaze_yaw=-0.6 * yaw)
-        image, covered = renderer.draw(pose, camera.scaled(2), PORTRAIT_LIGHT)
-        picture = develop(composite(image, covered, background, 2))
+        picture = develop(composite(renderer.draw(pose, camera, PORTRAIT_LIGHT, factor=2), background))
         cache_folder().mkdir(parents=True, exist_ok=True)
         _write(cache_folder() / f"{content_key('portrait', person.name, yaw, size)}.png", picture)
         out.append(picture)

@@ -126,6 +126,7 @@ def draw_strands(
     screen: FloatArray,
     colour: FloatArray,
     points: int,
+    width_px: int,
     bias: float,
     depth: FloatArray,
     image: FloatArray,
@@ -133,7 +134,7 @@ def draw_strands(
 ) -> None:
     """Draw strands of ``points`` vertices each: screen (S*points, 3), colour (S*points, 3) linear RGB.
 
-    ``opacity`` (S*points,) mixes a strand with what is behind it; depth is written where it is above one half.
+    ``opacity`` (S*points,) mixes a strand with what is behind it; depth is written where it is above a third.
     ``bias`` is subtracted from the strand's depth, so that a hair lying on the skin is seen.
     """
     height, width = depth.shape
@@ -143,6 +144,7 @@ def draw_strands(
             i = s * points + k
             x0, y0, z0 = screen[i, 0], screen[i, 1], screen[i, 2]
             x1, y1, z1 = screen[i + 1, 0], screen[i + 1, 1], screen[i + 1, 2]
+            across = abs(x1 - x0) < abs(y1 - y0)
             steps = int(max(abs(x1 - x0), abs(y1 - y0))) + 1
             if steps > 4000:
                 continue
@@ -151,17 +153,18 @@ def draw_strands(
                 f = n * inverse
                 x = int(x0 + (x1 - x0) * f)
                 y = int(y0 + (y1 - y0) * f)
-                if x < 0 or y < 0 or x >= width or y >= height:
-                    continue
                 z = z0 + (z1 - z0) * f - bias
-                if z >= depth[y, x]:
-                    continue
                 a = opacity[i] + (opacity[i + 1] - opacity[i]) * f
-                for j in range(3):
-                    c = colour[i, j] + (colour[i + 1, j] - colour[i, j]) * f
-                    image[y, x, j] += (c - image[y, x, j]) * a
-                if a > 0.5:
-                    depth[y, x] = z
+                for w in range(width_px):
+                    u = x + w if across else x
+                    v = y if across else y + w
+                    if u < 0 or v < 0 or u >= width or v >= height or z >= depth[v, u]:
+                        continue
+                    for j in range(3):
+                        c = colour[i, j] + (colour[i + 1, j] - colour[i, j]) * f
+                        image[v, u, j] += (c - image[v, u, j]) * a
+                    if a > 0.33:
+                        depth[v, u] = z
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -244,7 +244,7 @@ def _study() -> Scene:
             if kind == 1:
                 _books(scene, rng, a, a + 3.0, y, front - 0.15, 2.5)
                 _pot(scene, (b - 1.2, y, front - 1.1), 0.55, 0.95, (0.66, 0.60, 0.52))
-                _plant(scene, rng, (b - 1.2, y + 0.7, front - 1.1), 1.9, 26, 0.5, (0.10, 0.20, 0.06))
+                _plant(scene, rng, (b - 1.2, y + 0.7, front - 1.1), 1.9, 26, 0.5, (0.07, 0.13, 0.05))
             elif kind == 3:
                 _books(scene, rng, a + 2.2, b, y, front - 0.15, 2.5)
                 scene.add(BALL, (a + 1.0, y + 0.75, front - 1.0), (0.62, 0.75, 0.62), (0.16, 0.30, 0.36))
@@ -281,8 +281,8 @@ def _study() -> Scene:
             colour,
         )
     # A tall plant by the window.
-    _pot(scene, (-9.9, floor, back + 6.5), 1.5, 2.9, (0.58, 0.55, 0.50))
-    _plant(scene, rng, (-9.9, floor + 2.4, back + 6.5), 13.5, 90, 1.75, (0.075, 0.17, 0.05))
+    _pot(scene, (-10.6, floor, back + 3.6), 1.5, 2.9, (0.58, 0.55, 0.50))
+    _plant(scene, rng, (-10.6, floor + 2.4, back + 3.6), 12.5, 48, 1.5, (0.055, 0.105, 0.040))
     scene.box((-14, floor, -18), (12, floor + 0.1, 6), (0.42, 0.36, 0.30), CARPET)
     return scene
 

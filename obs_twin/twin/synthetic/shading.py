@@ -34,21 +34,22 @@ def _lobe(n_dot_h: float, h_dot_h: float, n_dot_l: float, v_dot_h: float, rough:
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
 def _bristles(x: float, y: float, z: float) -> float:
-    """Cut hairs of a beard as small dark specks, one to a cell of a jittered lattice: 0 none, 1 dark."""
-    u = (x * 0.9 + z * 0.45) * 105.0
-    v = (y * 0.8 - z * 0.6) * 85.0
-    cu = np.floor(u)
-    cv = np.floor(v)
+    """Cut hairs of a beard as small dark specks, one to a cell of a jittered lattice in space: 0 none, 1 dark."""
+    u = x * 105.0
+    v = y * 85.0
+    w = z * 105.0
+    cu = int(np.floor(u))
+    cv = int(np.floor(v))
+    cw = int(np.floor(w))
     dark = 0.0
-    for dv in range(-1, 1):
-        for du in range(-1, 1):
-            iu = int(cu) + du
-            iv = int(cv) + dv
-            px = iu + 0.5 + lattice(iu, iv, 3)
-            py = iv + 0.5 + lattice(iu, iv, 5)
-            ex = (u - px) * 2.6
-            ey = (v - py) * 1.5
-            dark = max(dark, (1.0 - ex * ex - ey * ey) * (0.3 + 0.7 * lattice(iu, iv, 7)))
+    for k in range(8):
+        iu = cu - (k & 1)
+        iv = cv - ((k >> 1) & 1)
+        iw = cw - (k >> 2)
+        ex = (u - iu - 0.5 - lattice(iu, iv, iw * 4)) * 2.0
+        ey = (v - iv - 0.5 - lattice(iu, iv, iw * 4 + 1)) * 1.3
+        ez = (w - iw - 0.5 - lattice(iu, iv, iw * 4 + 2)) * 2.0
+        dark = max(dark, (1.0 - ex * ex - ey * ey - ez * ez) * (0.4 + 0.6 * lattice(iu, iv, iw * 4 + 3)))
     return dark
 
 
@@ -64,9 +65,13 @@ def shade_surface(
     sky: FloatArray,
     camera: FloatArray,
     detail: float,
+    together: bool,
     image: FloatArray,
 ) -> None:
-    """Shade skin, tongue, teeth, gums (materials 0, 2, 3, 4) and cloth (1) into ``image`` (H, W, 3) linear RGB."""
+    """Shade skin, tongue, teeth, gums (materials 0, 2, 3, 4) and cloth (1) into ``image`` (H, W, 3) linear RGB.
+
+    With ``together``, a block of 2x2 samples of one material is shaded once.
+    """
     height, width = triangle.shape
     a = np.empty(20, np.float32)
     for y in range(height):
@@ -77,6 +82,20 @@ def shade_surface(
             m = material[t]
             if m == 5:
                 continue
+            if together:
+                top = y & ~1
+                left = x & ~1
+                same = top + 1 < height and left + 1 < width
+                if same:
+                    for n in range(4):
+                        other = triangle[top + (n >> 1), left + (n & 1)]
+                        if other < 0 or material[other] != m:
+                            same = False
+                            break
+                if same and (y != top or x != left):
+                    for c in range(3):
+                        image[y, x, c] = image[top, left, c]
+                    continue
             wb = weights[y, x, 0]
             wc = weights[y, x, 1]
             wa = 1.0 - wb - wc
@@ -195,8 +214,8 @@ def shade_eyes(
     the world, triangles from ``first_right`` on belong to the right eye; ``lid_shade`` (H, W) is the light that the lids leave.
     """
     height, width = triangle.shape
-    iris_radius = 0.43
-    pupil_radius = 0.165
+    iris_radius = 0.405
+    pupil_radius = 0.150
     for y in range(height):
         for x in range(width):
             t = triangle[y, x]
@@ -237,7 +256,7 @@ def shade_eyes(
             ag = 0.615 - 0.17 * pink - 0.13 * vein
             ab = 0.58 - 0.19 * pink - 0.13 * vein
             bump = 1.0
-            edge = min(max((iris_radius + 0.02 - radius) / 0.045, 0.0), 1.0)
+            edge = min(max((iris_radius + 0.025 - radius) / 0.06, 0.0), 1.0)
             if edge > 0.0 and qz > 0.0:
                 # The iris lies a little behind the cornea: shift it against the view.
                 ex = turns[eye, 0, 0] * vx + turns[eye, 1, 0] * vy + turns[eye, 2, 0] * vz
@@ -321,11 +340,24 @@ def shade_eyes(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def add_grain(image: FloatArray, amount: float, seed: int) -> None:
-    """A camera's noise, stronger in the shadows: (H, W, 3) values 0..255 in place."""
-    height, width = image.shape[:2]
+def develop(
+    linear: FloatArray,
+    curve: FloatArray,
+    scale: float,
+    exposure: float,
+    grain: float,
+    seed: int,
+    out: npt.NDArray[np.uint8],
+) -> None:
+    """Linear RGB (H, W, 3) through ``curve`` (over the square root) to 8-bit BGR, with a camera's noise."""
+    height, width = linear.shape[:2]
+    last = curve.shape[0] - 1
     for y in range(height):
         for x in range(width):
             for c in range(3):
-                g = lattice(x, y, seed * 3 + c) + lattice(x + 7919, y, seed * 3 + c) - 1.0
-                image[y, x, c] += g * amount
+                place = np.sqrt(max(linear[y, x, c] * exposure, 0.0)) * scale
+                value = curve[min(int(place), last)]
+                if grain > 0.0:
+                    noise_here = lattice(x, y, seed * 3 + c) + lattice(x + 7919, y, seed * 3 + c) - 1.0
+                    value += noise_here * grain
+                out[y, x, 2 - c] = np.uint8(min(max(value + 0.5, 0.0), 255.0))

@@ -127,8 +127,13 @@ def paint(head: Head, scalp: FloatArray | None = None) -> Paint:
         albedo = _mix(albedo, albedo * np.array([0.55, 0.58, 0.63], np.float32), np.clip(shade, 0, 1))
 
     if scalp is not None:
-        tinted = albedo * 0.45 + np.asarray(head.person.hair.colour, np.float32) * 0.8
+        tinted = albedo * 0.18 + np.asarray(head.person.hair.colour, np.float32) * 1.6
         albedo = _mix(albedo, tinted, scalp)
+
+    # The skin under the brows is seen between their hairs, in their shade.
+    albedo = _mix(
+        albedo, albedo * 0.45 + np.asarray(head.person.hair.brow_colour, np.float32) * 0.5, 0.7 * brow_mask(head)
+    )
 
     lips = step(0.15, 0.75, head.masks["lips"]) * skin.lips_opacity
     crease = 1 - 0.18 * step(0.45, 0.8, noise_at(rest * np.array([1, 0.18, 0.3], np.float32), 55.0, 1))
@@ -165,6 +170,30 @@ def paint(head: Head, scalp: FloatArray | None = None) -> Paint:
         stubble.astype(np.float32),
         translucency.astype(np.float32),
     )
+
+
+def brow_mask(head: Head) -> FloatArray:
+    """(V,) 0..1: where the brows grow; and how far along, see `brow_place`."""
+    rest = head.rest
+    along, over, half = brow_place(head, rest)
+    near = np.exp(-((over / np.maximum(half, 1e-3)) ** 2)) * np.clip((along + 0.06) / 0.14, 0, 1)
+    near *= (along < 1.04) & (rest[:, 2] > -0.25) & (np.abs(over) < 0.12)
+    return np.asarray(near, np.float32)
+
+
+def brow_place(head: Head, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of each point: place along the brow (0 at the nose, 1 at the temple), height over its middle line, and half the brow's height there."""
+    eye = head.eye_centres[0]
+    style = head.person.hair
+    inner, outer = eye[0] - 0.19, eye[0] + 0.235
+    along = (np.abs(points[:, 0]) - inner) / (outer - inner)
+    arc = style.brow_height_dm + np.interp(along, [0, 0.3, 0.65, 1.0], [-0.012, 0.028, 0.050, -0.012])
+    half = (
+        0.034
+        * style.brow_thickness
+        * np.interp(along, [-0.1, 0.05, 0.3, 0.65, 1.0, 1.05], [0.4, 0.95, 1.0, 0.7, 0.25, 0.0])
+    )
+    return along.astype(np.float32), (points[:, 1] - arc).astype(np.float32), half.astype(np.float32)
 
 
 def _beard(rest: FloatArray, at: Landmarks) -> FloatArray:
