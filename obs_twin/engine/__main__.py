@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 
+NICE = 5
 
 def _be_modest() -> None:
     """OBS comes first: run at a lower priority than it."""
@@ -18,7 +19,7 @@ def _be_modest() -> None:
             kernel32 = ctypes.windll.kernel32
             kernel32.SetPriorityClass(kernel32.GetCurrentProcess(), below_normal)
         else:
-            os.nice(5)
+            os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def main() -> int:

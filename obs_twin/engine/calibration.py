@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 F32 = npt.NDArray[np.float32]
 
-PERIOD_NS = 1_500_000_000
+PERIOD_NS = 1_517_000_000
+"""No whole number of frames at any usual rate: each flash falls differently between them."""
 FLASH_NS = 200_000_000
 BEEP_NS = 200_000_000
 BEEP_HZ = 1000.0
@@ -102,11 +103,17 @@ class Calibration:
         """Whether the test signal is on."""
         return time.monotonic() < self._test_until_s
 
-    def flash(self, stamp_ns: int) -> bool | None:
-        """For a frame with OBS's timestamp `stamp_ns`: white, black, or None for no test."""
-        if not self.testing:
+    def lit_share(self, stamp_ns: int, duration_ns: int) -> float | None:
+        """Share (0..1) of a frame, shown from OBS's timestamp `stamp_ns` for `duration_ns`, in which the flash is on;
+        None for no test. A frame that is lit for a part of its time is lit in part, so that the flash's true start can
+        be read between two frames."""
+        if not self.testing or duration_ns <= 0:
             return None
-        return stamp_ns % PERIOD_NS < FLASH_NS
+        phase_ns = stamp_ns % PERIOD_NS
+        lit_ns = 0
+        for start_ns in (0, PERIOD_NS):
+            lit_ns += max(0, min(phase_ns + duration_ns, start_ns + FLASH_NS) - max(phase_ns, start_ns))
+        return min(1.0, lit_ns / duration_ns)
 
     def beep(self, stamp_ns: int, count: int, rate_hz: int) -> F32 | None:
         """`(count,)` samples from OBS's timestamp `stamp_ns` on, or None for no test."""

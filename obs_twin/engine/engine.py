@@ -16,6 +16,7 @@ from typing import IO, Any
 from obs_twin.engine.calibration import Calibration
 from obs_twin.engine.control import ControlServer
 from obs_twin.engine.follow import Follower
+from obs_twin.engine.notices import Notices
 from obs_twin.engine.twins import RECHECK_S, TwinLibrary
 from obs_twin.engine.video import VideoWorker
 from obs_twin.engine.voice import VoiceWorker
@@ -23,6 +24,7 @@ from obs_twin.link import messages
 from obs_twin.link.frames import FrameRing
 from obs_twin.link.paths import ensure, user_dirs
 from obs_twin.link.sound import SoundRing
+from obs_twin.twin.log import SessionLog
 from obs_twin.zoo.store import ModelStore
 
 log = logging.getLogger(__name__)
@@ -40,13 +42,15 @@ class Engine:
     def __init__(self, incoming: IO[bytes], outgoing: IO[bytes]) -> None:
         self._incoming = incoming
         self._writer = messages.Writer(outgoing)
-        self._twins = TwinLibrary(ModelStore())
+        self._session = SessionLog()
+        self._twins = TwinLibrary(ModelStore(), self._session)
         self._calibration = Calibration()
         self._follower = Follower(self._calibration, self._voices)
         self._video: dict[int, VideoWorker] = {}
         self._voice: dict[int, VoiceWorker] = {}
         self._wishes: dict[int, messages.Message] = {}
         self._lock = threading.Lock()
+        self._notices = Notices(self._session)
         self._delay_ns = 0
         self._device = ""
         self._host: dict[str, Any] = {}
@@ -68,6 +72,8 @@ class Engine:
                 log.exception("message %s", message.get("type"))
         self._running = False
         control.close()
+        for twin in self._twins.live():
+            self._session.stopped(twin.name, "OBS or its script ended")
         self._follower.stop()
         reporter.join(2.0)
         workers: list[VideoWorker | VoiceWorker] = [*self._video.values(), *self._voice.values()]
@@ -95,14 +101,22 @@ class Engine:
         elif kind == "host":
             self._host = {k: v for k, v in message.items() if k != "type"}
         elif kind == "event":
-            log.info("event %s", message.get("event"))
+            self._event(str(message.get("event", "")))
+
+    def _event(self, event: str) -> None:
+        log.info("event %s", event)
+        name, _, state = event.rpartition("_")
+        if name == "reveal":
+            self._session.reveal(state == "on")
+        elif name == "panic":
+            self._session.panic(state == "on")
 
     def _open_video(self, message: messages.Message) -> None:
         number = int(message["stream"])
         self._close(number)
         ring = FrameRing.open(str(message["handle"]), int(message["bytes"]))
         self._writer.send({"type": "opened", "stream": number})
-        worker = VideoWorker(ring, self._twins, str(message.get("name", "")), self._calibration.flash)
+        worker = VideoWorker(ring, self._twins, str(message.get("name", "")), self._calibration.lit_share)
         with self._lock:
             self._video[number] = worker
         self._tell(number)
@@ -126,6 +140,8 @@ class Engine:
         message = self._wishes.get(number)
         if message is None:
             return
+        if message.get("face") is not None:
+            self._notices.observe(message["face"])
         if number in self._video:
             self._video[number].set_wishes(message.get("face"), message.get("background"))
         if number in self._voice:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.registry import FaceModel, FaceModelError, open_face
+from obs_twin.twin.log import SessionLog
 from obs_twin.twin.pack import PackError, TwinPack, find_pack, list_packs, open_pack
 from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.store import ModelStore
@@ -37,6 +38,8 @@ class Twin:
     pack: TwinPack | None = None
     problem: str = ""
     title: str = ""
+    public: str = ""
+    """`title` and `public` are for the card, which strangers see; `problem` is for the operator."""
     loading: bool = True
     face: FaceModel | None = None
     face_problem: str = ""
@@ -68,10 +71,16 @@ class Twin:
 
 
 class TwinLibrary:
-    """Opens packs on demand and keeps them checked."""
+    """Opens packs on demand and keeps them checked.
 
-    def __init__(self, store: ModelStore) -> None:
+    Args:
+        store: where the perception models are.
+        session: the disclosure log; each start and refusal goes into it.
+    """
+
+    def __init__(self, store: ModelStore, session: SessionLog) -> None:
         self.store = store
+        self.session = session
         self._twins: dict[str, Twin] = {}
         self._lock = threading.Lock()
         self._listed: list[dict[str, Any]] = []
@@ -94,6 +103,11 @@ class TwinLibrary:
                 threading.Thread(target=self._load, args=(twin,), daemon=True, name=f"load {name}").start()
         return twin
 
+    def live(self) -> list[Twin]:
+        """The twins that are open now."""
+        with self._lock:
+            return [twin for twin in self._twins.values() if twin.pack is not None]
+
     def recheck(self) -> None:
         """Look at consent again: an expired or revoked pack stops being a twin; a mended one becomes one."""
         with self._lock:
@@ -105,7 +119,6 @@ class TwinLibrary:
                 try:
                     twin.pack.check()
                 except PackError as error:
-                    log.warning("twin %s stopped: %s", twin.name, error)
                     self._refuse(twin, error)
             elif twin.problem:
                 twin.loading = True
@@ -134,8 +147,6 @@ class TwinLibrary:
         try:
             pack = open_pack(find_pack(twin.name))
         except PackError as error:
-            if str(error) != twin.problem:
-                log.warning("twin %s refused: %s", twin.name, error)
             self._refuse(twin, error)
             twin.loading = False
             return
@@ -150,17 +161,20 @@ class TwinLibrary:
         twin.pack = pack
         twin.loading = False
         log.info("twin %s open: %s", twin.name, pack.consent_line)
+        self.session.started(pack.manifest, pack.record, {role: str(pack.kind(role)) for role in pack.roles})
 
     def _face(self, pack: TwinPack) -> FaceModel | None:
         kind = pack.kind("face")
         return None if kind is None else open_face(kind, pack.paths("face"), self.perceiver())
 
-    @staticmethod
-    def _refuse(twin: Twin, error: PackError) -> None:
+    def _refuse(self, twin: Twin, error: PackError) -> None:
+        if str(error) != twin.problem:
+            log.warning("twin %s refused: %s", twin.name, error)
+            self.session.refused(twin.name, error.code, str(error))
         pack, twin.pack = twin.pack, None
         twin.face = twin.room = None
         twin.problem = str(error)
-        twin.title = error.title
+        twin.title, twin.public = error.title, error.public
         if pack is not None:
             pack.close()
 

@@ -36,6 +36,7 @@ from obs_twin.engine.twins import Twin, TwinLibrary, read_picture
 from obs_twin.face.observation import FaceObservation
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.smooth import smooth
+from obs_twin.link.disclosure_rule import notice_on
 from obs_twin.link.frames import BACKGROUND, FACE, FALLBACK, REVEAL, REVEALED, TWIN, FrameRing
 from obs_twin.twin import disclosure, slates
 from obs_twin.zoo.catalogue import ModelError
@@ -94,11 +95,16 @@ class VideoWorker:
         ring: opened by the caller, closed by `stop`.
         twins: where twins come from.
         name: the source's name, for messages.
-        flash: given OBS's timestamp of a frame, whether calibration wants it white; None outside calibration.
+        lit_share: given OBS's timestamp of a frame and its duration, both in ns, how white calibration wants it (0..1);
+            None outside calibration.
     """
 
     def __init__(
-        self, ring: FrameRing, twins: TwinLibrary, name: str, flash: Callable[[int], bool | None] = lambda _ns: None
+        self,
+        ring: FrameRing,
+        twins: TwinLibrary,
+        name: str,
+        lit_share: Callable[[int, int], float | None] = lambda _stamp_ns, _duration_ns: None,
     ) -> None:
         self.name = name
         self.metrics = Metrics()
@@ -106,7 +112,8 @@ class VideoWorker:
         self.problem = ""
         self._ring = ring
         self._twins = twins
-        self._flash = flash
+        self._lit_share = lit_share
+        self._frame_ns = 33_333_333
         picture = ring.picture
         self.width, self.height = picture.width, picture.height
         matrix = (picture.color_matrix, picture.color_range_min, picture.color_range_max)
@@ -128,7 +135,7 @@ class VideoWorker:
         self._slate_key: tuple[Any, ...] = ()
         self._card: U8 | None = None
         self._last_twin: tuple[int, U8] | None = None
-        self._fitted: tuple[int, compose.Backdrop] | None = None
+        self._fitted: tuple[U8, compose.Backdrop] | None = None
         self._running = True
         workers = max(1, (os.cpu_count() or 2) - 1)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="finish")
@@ -183,7 +190,7 @@ class VideoWorker:
             self.problem = str(error)
             log.error("%s: %s", self.name, error)
             while self._running:
-                self._show_card("Models are missing", self.problem)
+                self._show_card(*self.card_words())
                 time.sleep(0.5)
             return
         header = self._ring.header
@@ -218,6 +225,9 @@ class VideoWorker:
                 face_before, background_before = bool(work.flags & FACE), bool(work.flags & BACKGROUND)
                 self._pending.append(work)
                 self._window.append(work)
+                if len(self._window) > 1:
+                    steps = np.diff([w.time_ns for w in self._window])
+                    self._frame_ns = int(np.median(steps))
                 while self._window and self._pending[0].time_ns - self._window[0].time_ns > WINDOW_NS:
                     self._window.popleft()
             except Exception:
@@ -311,9 +321,9 @@ class VideoWorker:
     ) -> tuple[int, Rect | None, U8 | None]:
         """Draw into `work.bgr`. Returns (kind, changed rectangle or None for all, alpha for transparent output)."""
         wishes = self.wishes
-        flash = self._flash(work.stamp_ns)
-        if flash is not None:
-            work.bgr[:] = 255 if flash else 0
+        share = self._lit_share(work.stamp_ns, self._frame_ns)
+        if share is not None:
+            work.bgr[:] = round(255 * share)
             return FALLBACK, None, None
         if work.flags & REVEAL:
             return REVEALED, disclosure.draw_notice(work.bgr, "LIVE CAMERA", "the real person, no twin"), None
@@ -330,7 +340,11 @@ class VideoWorker:
             rect = None
         if work.flags & FACE:
             with self.metrics.stage("badge"):
-                rect = _union(rect, self._draw_badge(work.bgr, wishes))
+                badge = self._draw_badge(work.bgr, wishes)
+                rect = _union(rect, badge)
+                if alpha is not None:
+                    # Where nothing else shows, the badge still does.
+                    alpha[badge[1] : badge[3], badge[0] : badge[2]] = 255
             if wishes.face is not None and wishes.face.get("failure_policy") == "hold":
                 self._last_twin = (work.time_ns, work.bgr.copy())
         return kind, rect, alpha
@@ -391,15 +405,14 @@ class VideoWorker:
     def _fit(self, room: U8) -> compose.Backdrop:
         """The room in this stream's size; kept, because it is the same for every frame."""
         fitted = self._fitted
-        if fitted is None or fitted[0] != id(room):
-            fitted = self._fitted = (id(room), compose.fit(room, self.width, self.height))
+        if fitted is None or fitted[0] is not room:
+            fitted = self._fitted = (room, compose.fit(room, self.width, self.height))
         return fitted[1]
 
     def _draw_badge(self, bgr: U8, wishes: Wishes) -> Rect:
         twin = self.twin()
         face = wishes.face or {}
-        off = not face.get("badge", True) and str(face.get("disclosure_off_reason", "")).strip()
-        if twin is None or off:
+        if twin is None or not notice_on(face, "badge"):
             return (0, 0, 0, 0)
         return disclosure.draw_badge(bgr, twin.display_name, synthetic=twin.synthetic)
 
@@ -441,16 +454,19 @@ class VideoWorker:
         return None if face is None else self._twins.get(str(face.get("twin") or ""))
 
     def card_words(self) -> tuple[str, str]:
-        """(title, text) of the card that fits the present state."""
+        """(title, text) of the card that fits the present state. Strangers see it: no paths, no names of files."""
         twin = self.twin()
         if self.problem:
-            return "The twin cannot be shown", self.problem
+            return (
+                "The twin cannot be shown",
+                "Something is missing on this computer. The real picture is kept private.",
+            )
         if twin is None or twin.loading:
             return "One moment, please", "The twin is getting ready."
         if twin.problem:
-            return twin.title or "The twin cannot be shown", twin.problem
+            return twin.title, twin.public
         if twin.face_problem:
-            return "The twin cannot be shown", twin.face_problem
+            return "The twin cannot be shown", "Its face could not be loaded. The real picture is kept private."
         return "One moment, please", "The camera does not see a face. The real picture is kept private."
 
     def _prepare_cards(self) -> None:
@@ -510,9 +526,10 @@ class VideoWorker:
             twin = self.twin()
             title, text = self.card_words()
             live = twin is not None and twin.face is not None
+            trouble = self.problem or (twin.problem or twin.face_problem if twin is not None else text)
             result["face"] = {
                 "headline": f"Showing the twin of {twin.display_name}" if twin is not None and live else f"{title}.",
-                "problem": "" if live or (twin is not None and twin.loading) else text,
+                "problem": "" if live or (twin is not None and twin.loading) else trouble or text,
                 "consent": twin.consent if twin is not None else "",
                 "figures": figures,
                 "provider": "LiteRT and numba on the CPU",

@@ -121,7 +121,7 @@ class VoiceWorker:
             return False
         count = min(ready, int(MAX_BLOCK_S * self.rate_hz))
         block = self._mono(self._next_in, count)
-        stamp_ns = int(header.in_stamp_ns) - (in_pos - self._next_in) * 1_000_000_000 // self.rate_hz
+        stamp_ns = int(header.origin_stamp_ns) + self._next_in * 1_000_000_000 // self.rate_hz
         self._next_in += count
         beep = self._beep(stamp_ns, count, self.rate_hz)
         if beep is not None:

@@ -23,6 +23,7 @@ from obs_twin.host.register import Registry
 from obs_twin.host.sound import SoundStream
 from obs_twin.host.video import VideoStream
 from obs_twin.link import messages
+from obs_twin.link.disclosure_rule import notice_on
 from obs_twin.link.frames import FrameRing
 from obs_twin.link.sound import SoundRing
 
@@ -413,8 +414,7 @@ class Host:
             background = [f.values for f in attached.filters if f.kind == "background"]
             if face:
                 controls.policy = str(face[0]["failure_policy"])
-                reason = str(face[0]["disclosure_off_reason"]).strip()
-                controls.slate = bool(face[0]["slate"]) or not reason
+                controls.slate = notice_on(face[0], "slate")
             else:
                 controls.slate = False
             controls.transparent = bool(background) and background[0]["mode"] == "transparent"

@@ -62,7 +62,7 @@ class SoundStream:
         header.flags = REVEAL if self.reveal else 0
         header.delay_samples = self.delay_samples
         header.in_time_ns = now_ns
-        header.in_stamp_ns = audio.timestamp + count * 1_000_000_000 // self.rate_hz
+        header.origin_stamp_ns = audio.timestamp - start * 1_000_000_000 // self.rate_hz
         header.in_pos = start + count
         self._play(ring, start - self.delay_samples, lanes[0], count)
         for plane in lanes[1:]:

@@ -24,8 +24,8 @@ MUTED = 2
 class Header(ctypes.Structure):
     """First page of the ring. Positions are counts of samples since the ring was made.
 
-    Of the newest packet, `in_pos` is its end, `in_time_ns` when the host took it in (the system's monotonic clock), and
-    `in_stamp_ns` OBS's own timestamp of its end.
+    Of the newest packet, `in_pos` is its end and `in_time_ns` when the host took it in (the system's monotonic clock).
+    `origin_stamp_ns` is what OBS's own timestamps say of position 0.
     """
 
     _fields_ = (
@@ -38,7 +38,7 @@ class Header(ctypes.Structure):
         # written by the host
         ("in_pos", ctypes.c_uint64),
         ("in_time_ns", ctypes.c_int64),
-        ("in_stamp_ns", ctypes.c_int64),
+        ("origin_stamp_ns", ctypes.c_int64),
         ("delay_samples", ctypes.c_int64),
         ("flags", ctypes.c_uint32),
         # written by the engine
