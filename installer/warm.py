@@ -16,7 +16,8 @@ from installer.persona import PACK_NAME
 from obs_twin.background import compose
 from obs_twin.background.matte import Matte
 from obs_twin.engine.pixels import Codec
-from obs_twin.engine.twins import TwinLibrary, read_picture
+from obs_twin.engine.twins import read_picture
+from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.registry import open_face
 from obs_twin.face.smooth import smooth
 from obs_twin.link.formats import SUPPORTED
@@ -26,6 +27,7 @@ from obs_twin.zoo.store import ModelStore
 __all__ = ["main"]
 
 WIDTH, HEIGHT = 640, 360
+FACE_MODELS = ("face_detection_short_range", "face_landmark", "iris_landmark")
 
 
 def main() -> int:
@@ -38,16 +40,19 @@ def main() -> int:
         print(f"pictures in {fmt.name}", flush=True)
         Codec(fmt, WIDTH, HEIGHT).warm_up()
     store = ModelStore()
-    library = TwinLibrary(store)
+
+    def perceiver() -> FacePerceiver:
+        return FacePerceiver(*(store.path(name) for name in FACE_MODELS))
+
     with open_pack(find_pack(PACK_NAME)) as pack:
         bgr = _frame(read_picture(pack.paths("face")[0]))
         print("the face", flush=True)
-        observation = library.perceiver().perceive(bgr)
+        observation = perceiver().perceive(bgr)
         kind = pack.kind("face")
         if kind is not None and observation is not None:
             seen = smooth([observation, observation], [0, 33_000_000], 0)
             if seen is not None:
-                open_face(kind, pack.paths("face"), library.perceiver()).render(bgr, seen)
+                open_face(kind, pack.paths("face"), perceiver()).render(bgr, seen)
     print("the background", flush=True)
     alpha = Matte(store.path("selfie_segmentation_landscape")).alpha(bgr)
     compose.replace(bgr, alpha, compose.fit(bgr.copy(), WIDTH, HEIGHT))
