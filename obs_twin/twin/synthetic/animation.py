@@ -2,7 +2,8 @@
 
 Everything is a function of time with the clip's length as its period, so that a clip loops without a jump.
 Lip shapes blend as in Cohen and Massaro, "Modeling coarticulation in synthetic visual speech" (1993): each phone has
-a target and a dominance that rises before the phone and falls after it; where several are active, dominance weighs them.
+a target and a dominance that rises before the phone and falls after it; where several are active, dominance
+weighs them.
 """
 
 from __future__ import annotations
@@ -29,13 +30,20 @@ _SHAPES: dict[str, Shape] = {
     "lips": {"mouthRollUpper": 0.18, "mouthRollLower": 0.26, **_both("mouthPress", 0.35)},
     "teeth on lip": {"jawOpen": 0.06, "mouthRollLower": 0.55, **_both("mouthUpperUp", 0.30)},
     "tongue tip": {"jawOpen": 0.12, **_both("mouthLowerDown", 0.25), **_both("mouthUpperUp", 0.12)},
-    "hiss": {"jawOpen": 0.05, **_both("mouthStretch", 0.22), **_both("mouthLowerDown", 0.34), **_both("mouthUpperUp", 0.22)},
+    "hiss": {
+        "jawOpen": 0.05, **_both("mouthStretch", 0.22), **_both("mouthLowerDown", 0.34), **_both("mouthUpperUp", 0.22),
+    },
     "hush": {"jawOpen": 0.09, "mouthFunnel": 0.50, "mouthPucker": 0.22, **_both("mouthUpperUp", 0.12)},
     "back": {"jawOpen": 0.17, **_both("mouthLowerDown", 0.12)},
     "w": {"jawOpen": 0.06, "mouthPucker": 0.75, "mouthFunnel": 0.15},
-    "i": {"jawOpen": 0.12, **_both("mouthSmile", 0.28), **_both("mouthStretch", 0.15), **_both("mouthLowerDown", 0.22), **_both("mouthUpperUp", 0.14)},
+    "i": {
+        "jawOpen": 0.12, **_both("mouthSmile", 0.28), **_both("mouthStretch", 0.15), **_both("mouthLowerDown", 0.22),
+        **_both("mouthUpperUp", 0.14),
+    },
     "e": {"jawOpen": 0.25, **_both("mouthSmile", 0.14), **_both("mouthLowerDown", 0.25), **_both("mouthUpperUp", 0.16)},
-    "ae": {"jawOpen": 0.37, **_both("mouthStretch", 0.18), **_both("mouthLowerDown", 0.22), **_both("mouthUpperUp", 0.2)},
+    "ae": {
+        "jawOpen": 0.37, **_both("mouthStretch", 0.18), **_both("mouthLowerDown", 0.22), **_both("mouthUpperUp", 0.2),
+    },
     "a": {"jawOpen": 0.44, **_both("mouthUpperUp", 0.10), **_both("mouthLowerDown", 0.12)},
     "open o": {"jawOpen": 0.38, "mouthFunnel": 0.38},
     "o": {"jawOpen": 0.24, "mouthFunnel": 0.32, "mouthPucker": 0.38},
@@ -133,7 +141,7 @@ def _wander(
     first, last = max(1, round(slowest_hz * period_s)), max(2, round(fastest_hz * period_s))
     for k in range(first, last + 1):
         out += rng.normal() / k**0.8 * np.sin(2 * np.pi * k * times_s / period_s + rng.uniform(0, 2 * np.pi))
-    return (out / (np.abs(out).max() + 1e-9)).astype(np.float32)
+    return np.asarray(out / (np.abs(out).max() + 1e-9), np.float32)
 
 
 def _blinks(times_s: FloatArray, period_s: float, rng: np.random.Generator) -> FloatArray:
@@ -170,7 +178,7 @@ def _envelope(samples: FloatArray, rate_hz: int, times_s: FloatArray) -> FloatAr
     power = np.convolve(samples.astype(np.float64) ** 2, np.hanning(window) / (window / 2), mode="same")
     level = np.sqrt(np.maximum(power, 0))
     at = np.clip((times_s * rate_hz).astype(int), 0, len(level) - 1)
-    return (level[at] / (np.percentile(level, 98) + 1e-9)).clip(0, 1.2).astype(np.float32)
+    return np.asarray((level[at] / (np.percentile(level, 98) + 1e-9)).clip(0, 1.2), np.float32)
 
 
 def perform(
@@ -191,7 +199,9 @@ def perform(
     times = (np.arange(count) / fps).astype(np.float32)
     lips = lip_units(phones, times)
     loud = _envelope(samples, rate_hz, times)
-    slow = np.convolve(np.concatenate([loud[-15:], loud, loud[:15]]), np.hanning(31) / 15.0, mode="valid")[:count]
+    half = fps // 2  # smoothed over a second, round the loop
+    kernel = np.hanning(2 * half + 3)[1:-1]
+    slow = np.convolve(np.pad(loud, half, mode="wrap"), kernel / kernel.sum(), mode="valid")
     blink = _blinks(times, seconds, rng)
     glance_yaw, glance_pitch = _glances(times, seconds, rng)
 

@@ -97,7 +97,8 @@ class BaseMeshFile:
     def mask(self, name: str) -> FloatArray:
         """A mask in texture space, (2048, 2048) float32 0..1: ``lips``, ``eyelids``, ``ears``, ``inside-mouth``."""
         encoded = np.frombuffer(self._zip.read(_MASKS.format(name)), np.uint8)
-        return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE).astype(np.float32) / np.float32(255)
+        picture = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+        return np.asarray(picture, np.float32) / np.float32(255)
 
     def shape(self, name: str, count: int) -> FloatArray:
         """Offsets (count, 3) of one shape target, e.g. ``nose/nose-hump-incr``."""

@@ -136,7 +136,8 @@ def make_actor_clip(
 
     Returns
     -------
-    ``path``. The first call for a length and size renders (about a minute for 10 s at 1280x720); later ones use the cache.
+    ``path``. The first call for a length and size renders (about a minute for 10 s at 1280x720); later ones use
+    the cache.
 
     Raises
     ------
@@ -223,7 +224,8 @@ def _encode(
     program = shutil.which("ffmpeg")
     if program is None:
         raise ClipError(
-            "The generated actor needs the program ffmpeg, which was not found. Install it (on Debian and Ubuntu: apt-get install ffmpeg)."
+            "The generated actor needs the program ffmpeg, which was not found. Install it (on Debian and Ubuntu: "
+            "apt-get install ffmpeg)."
         )
     with tempfile.TemporaryDirectory() as scratch:
         sound_file = Path(scratch) / "sound.wav"
@@ -237,8 +239,9 @@ def _encode(
             program, "-hide_banner", "-loglevel", "error", "-y",
             "-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{size[0]}x{size[1]}", "-r", str(fps), "-i", "-",
             "-i", str(sound_file),
-            "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf),
-            "-pix_fmt", "yuv420p", "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv",
+            "-vf", "scale=out_color_matrix=bt709:out_range=tv",
+            "-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf), "-pix_fmt", "yuv420p",
+            "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv",
             "-g", str(fps), *codec, str(path),
         ]  # fmt: skip
         with tempfile.TemporaryFile() as errors:

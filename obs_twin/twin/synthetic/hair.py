@@ -1,8 +1,8 @@
 """Hair as strands: scalp, brows and lashes, grown on a head, and their shading.
 
-Strands are grown once in the frame of the resting head. Scalp hair then turns rigidly with the head; brows ride on the skin;
-lashes on the lids. Shading is Kajiya and Kay's model ("Rendering fur with three dimensional textures", 1989) with the second,
-tinted highlight of Marschner et al. (2003), dimmed by the hair that lies between a point and the light.
+Strands are grown once in the frame of the resting head. Scalp hair then turns rigidly with the head; brows ride on
+the skin; lashes on the lids. Shading is Kajiya and Kay's model ("Rendering fur with three dimensional textures", 1989)
+with the second, tinted highlight of Marschner et al. (2003), dimmed by the hair between a point and the light.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ def head_field(head: Head) -> HeadField:
     _fill_field(coarse[use], normals[use], low, spacing, distance, outward)
     for _ in range(2):  # smooth: nearest points change abruptly
         for axis in range(3):
-            outward = (outward + 0.5 * (np.roll(outward, 1, axis) + np.roll(outward, -1, axis))) / 2
-            distance = (distance + 0.5 * (np.roll(distance, 1, axis) + np.roll(distance, -1, axis))) / 2
-    return HeadField(low, spacing, distance.astype(np.float32), outward.astype(np.float32))
+            outward += (np.roll(outward, 1, axis) + np.roll(outward, -1, axis) - 2 * outward) / 4
+            distance += (np.roll(distance, 1, axis) + np.roll(distance, -1, axis) - 2 * distance) / 4
+    return HeadField(low, spacing, distance, outward)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -131,7 +131,7 @@ def _grow(
     distance: FloatArray,
     outward: FloatArray,
 ) -> FloatArray:
-    """Grow strands step by step: off the scalp, along the comb, down with gravity, never closer to the head than ``layer``."""
+    """Grow strands step by step: off the scalp, along the comb, down with gravity, outside of ``layer``."""
     count = roots.shape[0]
     out = np.empty((count * points, 3), np.float32)
     direction = np.empty(3, np.float32)
@@ -196,7 +196,10 @@ def _grow(
 def scatter_on_skin(
     head: Head, weight: FloatArray, count: int, rng: np.random.Generator
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Choose ``count`` points on the skin with density ``weight`` (V,): triangle (count, 3), corner weights (count, 3), normals."""
+    """Choose ``count`` points on the skin with density ``weight`` (V,).
+
+    Returns the triangle (count, 3), the weights of its corners (count, 3), and the normal (count, 3) of each.
+    """
     triangles = head.topology.triangles[head.topology.material == SKIN]
     corners = head.rest[triangles]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
@@ -328,7 +331,7 @@ def _clear_of_the_face(head: Head, vertices: FloatArray, points: int) -> tuple[F
     strands = vertices.reshape(-1, points, 3)
     x, y, z = np.abs(strands[..., 0]), strands[..., 1], strands[..., 2]
     border = np.interp(y, [-1.2, -0.9, -0.5, 0.0, 0.35, 0.55], [0.3, 0.46, 0.57, 0.62, 0.55, 0.30])
-    kept = ~((z > -0.35) & (y < 0.55) & (x < border)).any(axis=1)
+    kept = np.asarray(~((z > -0.35) & (y < 0.55) & (x < border)).any(axis=1), np.bool_)
     return np.ascontiguousarray(strands[kept].reshape(-1, 3)), kept
 
 
@@ -372,7 +375,7 @@ def _occlusion(vertices: FloatArray, points: int) -> FloatArray:
 
 @dataclass
 class SkinHair:
-    """Short hair rooted in the skin: triangle (S, 3), corner weights (S, 3), and each strand's offsets (S, points, 3)."""
+    """Short hair rooted in the skin: triangle (S, 3), corner weights (S, 3), each strand's offsets (S, points, 3)."""
 
     triangle: IntArray
     share: FloatArray
@@ -386,7 +389,7 @@ class SkinHair:
     def at(self, fine: FloatArray, turn: FloatArray) -> FloatArray:
         """Vertices (S * points, 3) on the posed skin ``fine``; ``turn`` (3, 3) is the head's rotation."""
         roots = (fine[self.triangle] * self.share[..., None]).sum(axis=1)
-        return (roots[:, None] + self.offsets @ turn.T).reshape(-1, 3).astype(np.float32)
+        return np.asarray((roots[:, None] + self.offsets @ turn.T).reshape(-1, 3), np.float32)
 
 
 def grow_brows(head: Head) -> SkinHair:
@@ -438,7 +441,7 @@ class Lashes:
         tip = cards[self.ids[:, 2]] * (1 - mix) + cards[self.ids[:, 3]] * mix + self.sweep
         t = np.linspace(0, 1, self.points, dtype=np.float32)[None, :, None]
         curl = np.where(self.upper, 0.022, -0.006)[:, None, None] * np.array([0, 1, 0], np.float32)
-        return (root[:, None] * (1 - t) + tip[:, None] * t + curl * (t * t - t)).reshape(-1, 3).astype(np.float32)
+        return np.asarray((root[:, None] * (1 - t) + tip[:, None] * t + curl * (t * t - t)).reshape(-1, 3), np.float32)
 
 
 def grow_lashes(head: Head) -> Lashes:
@@ -501,8 +504,8 @@ def shade(
 ) -> FloatArray:
     """Linear RGB (S * points, 3) of each strand vertex.
 
-    ``key`` (S * points,) is the share of the key light that arrives, ``occlusion`` that of the surroundings, ``outward``
-    (S * points, 3) the direction away from the head: hair on the far side of a light stays dark.
+    ``key`` (S * points,) is the share of the key light that arrives, ``occlusion`` that of the surroundings,
+    ``outward`` (S * points, 3) the direction away from the head: hair on the far side of a light stays dark.
     """
     return _shade(
         np.ascontiguousarray(vertices, np.float32),

@@ -1,7 +1,7 @@
 """A person's head, neck and shoulders as one mesh that can be posed.
 
-The coarse mesh holds the skin, tongue and procedural teeth; `Head.pose` adds face units, turns the head on the neck, and
-refines the result with Catmull-Clark. All lengths are decimetres, the origin lies between the eyes of the neutral
+The coarse mesh holds the skin, tongue and procedural teeth; `Head.pose` adds face units, turns the head on the neck,
+and refines the result with Catmull-Clark. All lengths are decimetres, the origin lies between the eyes of the neutral
 head, x to the person's left, y up, z forward.
 """
 
@@ -63,7 +63,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> FloatArray:
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
     about_z = np.array([[np.cos(r), np.sin(r), 0], [-np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return (about_y @ about_x @ about_z).astype(np.float32)
+    return np.asarray(about_y @ about_x @ about_z, np.float32)
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,12 @@ class Head:
         lips = _sample(source.mask("lips"), uv) > 0.5
         lip_points = self.coarse[lips]
         mouth_y = float(0.5 * (lip_points[:, 1].max() + lip_points[:, 1].min()))
-        teeth_vertices, teeth_quads, teeth_material, bind = _teeth(shaped, mesh.groups, mouth_y)
+        teeth_vertices, teeth_quads, teeth_material, carriers = _teeth(shaped, mesh.groups, mouth_y)
         quads = np.concatenate([quads, teeth_quads + len(self.coarse)]).astype(np.int32)
         material = np.concatenate([material, teeth_material])
         self.coarse = np.concatenate([self.coarse, teeth_vertices])
         self.units = {
-            name: np.concatenate([offsets, bind(units[name])]).astype(np.float32)
+            name: np.concatenate([offsets, units[name][carriers].mean(axis=1)]).astype(np.float32)
             for name, offsets in self.units.items()
         }
         self.topology = _refine(quads, material, len(self.coarse), level)
@@ -162,7 +162,10 @@ class Head:
         return np.unique(groups["helper-l-eye"]), np.unique(groups["helper-r-eye"])
 
     def lash_cards(self) -> tuple[FloatArray, dict[str, FloatArray], list[list[npt.NDArray[np.int64]]]]:
-        """Vertices of the lash cards (L, 3), their face units, and the cards of the left and of the right eye as ids."""
+        """Vertices of the lash cards (L, 3), their face units, and the cards of the left and of the right eye as ids.
+
+        Each eye has two cards, of the upper and of the lower lid, in no certain order.
+        """
         ids = np.concatenate(list(self._lash_vertices.values()))
         order = np.sort(ids)
         cards = [[np.searchsorted(order, self._lash_vertices[f"{side}{row}"]) for row in (1, 2)] for side in "lr"]
@@ -195,7 +198,7 @@ class Head:
         for step in np.unique(steps):
             w = step / 24.0
             sel = steps == step
-            part = Pose({}, pose.yaw * w, pose.pitch * w, pose.roll * w, shift=tuple(s * w for s in pose.shift))  # type: ignore[arg-type]
+            part = Pose({}, pose.yaw * w, pose.pitch * w, pose.roll * w, shift=tuple(s * w for s in pose.shift))
             out[sel] = self.turn(points[sel], part)
         return out
 
@@ -246,19 +249,38 @@ def _refine(quads: IntArray, material: npt.NDArray[np.uint8], count: int, level:
     return Topology(tuple(matrices), quads, triangles, np.concatenate([material, material]))
 
 
+@dataclass(frozen=True)
+class _Arch:
+    """The curve along which teeth stand."""
+
+    centre_x: float
+    half_width: float
+    depth: float
+    front_z: float
+
+    def at(self, s: float) -> tuple[FloatArray, FloatArray]:
+        """Point and outward direction after walking ``s`` along the arch from its middle."""
+        theta = np.clip(s / (0.62 * (self.half_width + self.depth)), -1.0, 1.0) * (np.pi / 2)
+        x = self.centre_x + self.half_width * np.sin(theta)
+        point = np.array([x, 0.0, self.front_z - self.depth * (1 - np.cos(theta))], np.float32)
+        out = np.array([np.sin(theta) / self.half_width, 0.0, np.cos(theta) / self.depth])
+        return point, np.asarray(out / np.linalg.norm(out), np.float32)
+
+
 _TOOTH_WIDTHS = (0.085, 0.068, 0.078, 0.072, 0.070, 0.095)
 
 
-def _teeth(shaped: FloatArray, groups: dict[str, IntArray], mouth_y: float):  # type: ignore[no-untyped-def]
+def _teeth(
+    shaped: FloatArray, groups: dict[str, IntArray], mouth_y: float
+) -> tuple[FloatArray, IntArray, npt.NDArray[np.uint8], IntArray]:
     """Rows of rounded teeth and gums along the arches that the base mesh's teeth blocks mark.
 
-    Returns vertices, quads, material of each quad, and a function that carries offsets of the whole base mesh over to the
-    teeth's vertices.
+    Returns vertices, quads, the material of each quad, and for each vertex the four of the base mesh that carry it.
     """
     vertices: list[FloatArray] = []
     quads: list[IntArray] = []
     material: list[int] = []
-    nearest: list[npt.NDArray[np.int64]] = []
+    nearest: list[IntArray] = []
     offset = 0
     for group, up in (("helper-upper-teeth", 1.0), ("helper-lower-teeth", -1.0)):
         ids = np.unique(groups[group])
@@ -270,21 +292,15 @@ def _teeth(shaped: FloatArray, groups: dict[str, IntArray], mouth_y: float):  # 
         half_width, depth = 0.5 * (hi[0] - lo[0]) * 0.82, (hi[2] - lo[2]) * 0.95
         centre_x = 0.5 * (hi[0] + lo[0])
         front_z = float(front[:, 2].max()) - (0.015 if up > 0 else 0.045)
+        arch = _Arch(centre_x, half_width, depth, front_z)
         size = 1.0 if up > 0 else 0.86
         height = 0.115 if up > 0 else 0.10
-
-        def arch(s: float) -> tuple[FloatArray, FloatArray]:
-            """Point and outward direction after walking ``s`` along the arch from its middle."""
-            theta = np.clip(s / (0.62 * (half_width + depth)), -1.0, 1.0) * (np.pi / 2)
-            point = np.array([centre_x + half_width * np.sin(theta), 0.0, front_z - depth * (1 - np.cos(theta))])
-            out = np.array([np.sin(theta) / half_width, 0.0, np.cos(theta) / depth])
-            return point.astype(np.float32), (out / np.linalg.norm(out)).astype(np.float32)
 
         place = 0.0
         for number, width in enumerate(_TOOTH_WIDTHS):
             width *= size
             for side in (-1.0, 1.0):
-                point, out = arch(side * (place + width / 2))
+                point, out = arch.at(side * (place + width / 2))
                 along = np.array([out[2], 0.0, -out[0]], np.float32)
                 long = height * (1.06 if number == 2 else 1.0 if number == 0 else 0.94)
                 ball, ball_quads = _rounded_box()
@@ -304,7 +320,7 @@ def _teeth(shaped: FloatArray, groups: dict[str, IntArray], mouth_y: float):  # 
             place += width
         rings = []
         for s in np.linspace(-place, place, 25):
-            point, out = arch(float(s))
+            point, out = arch.at(float(s))
             ring = [
                 point + out * dz + np.array([0, edge_y + up * dy, 0])
                 for dz, dy in (
@@ -335,16 +351,11 @@ def _teeth(shaped: FloatArray, groups: dict[str, IntArray], mouth_y: float):  # 
         here = np.concatenate(vertices)[sum(len(n) for n in nearest) :]
         distance = np.linalg.norm(here[:, None] - block[None], axis=2)
         nearest.append(ids[np.argsort(distance, axis=1)[:, :4]])
-    bound = np.concatenate(nearest)
-
-    def bind(offsets: FloatArray) -> FloatArray:
-        return offsets[bound].mean(axis=1)
-
     return (
         np.concatenate(vertices).astype(np.float32),
         np.concatenate(quads).astype(np.int32),
         np.asarray(material, np.uint8),
-        bind,
+        np.concatenate(nearest),
     )
 
 

@@ -52,7 +52,7 @@ class Rig:
 
     def directions(self) -> FloatArray:
         table = np.array([light.direction for light in self.lights], np.float32)
-        return table / np.linalg.norm(table, axis=1, keepdims=True)
+        return np.asarray(table / np.linalg.norm(table, axis=1, keepdims=True), np.float32)
 
     def colours(self) -> FloatArray:
         return np.array([light.colour for light in self.lights], np.float32)
@@ -198,17 +198,17 @@ def ambient_occlusion(
         shadow = ShadowMap(direction, casters, triangles, strands, 0.015, 256)
         seen += cosine * shadow.visibility(vertices, 0.015)
         total += cosine
-    return np.clip(seen / total, 0.0, 1.0)
+    return np.asarray(np.clip(seen / total, 0.0, 1.0), np.float32)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def scatter(
     light: FloatArray, starts: IntArray, neighbours: IntArray, amount: FloatArray, rounds: IntArray
 ) -> FloatArray:
-    """Diffuse ``light`` (V, 3) over the mesh: ``rounds[c]`` smoothing steps for channel c, as strong as ``amount`` (V,).
+    """Diffuse ``light`` (V, 3) over the mesh: ``rounds[c]`` smoothing steps for channel c, as strong as ``amount``.
 
-    Red light wanders furthest under skin, blue hardly at all (d'Eon and Luebke, GPU Gems 3, chapter 14); steps over mesh
-    neighbours stand in for the sum of Gaussians.
+    Red light wanders furthest under skin, blue hardly at all (d'Eon and Luebke, GPU Gems 3, chapter 14); steps over
+    mesh neighbours stand in for the sum of Gaussians.
     """
     out = light.copy()
     count = light.shape[0]

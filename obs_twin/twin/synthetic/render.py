@@ -43,8 +43,10 @@ class Camera:
     centre_y: float = 0.42
 
     def around(self, points: FloatArray, factor: int) -> tuple[Camera, int, int]:
-        """A camera, finer by ``factor``, that sees just the part of the picture where ``points`` fall; and that part's left and
-        top edge in pixels of this one."""
+        """A camera, finer by ``factor``, that sees just the part of the picture where ``points`` fall.
+
+        Also returns that part's left and top edge in pixels of this camera's picture.
+        """
         screen = self.project(points)
         x0, y0 = (int(np.clip(screen[:, k].min() - 3, 0, end - 2)) for k, end in ((0, self.width), (1, self.height)))
         x1, y1 = (int(np.clip(screen[:, k].max() + 3, 2, end)) for k, end in ((0, self.width), (1, self.height)))
@@ -121,7 +123,7 @@ class PersonRenderer:
         self._key_occlusion = (self.hair.occlusion**0.8).astype(np.float32)
 
     def _surroundings(self) -> tuple[FloatArray, FloatArray]:
-        """How open to the surroundings skin and clothes are, at rest. Found on the mesh refined once, which is fine enough."""
+        """How open to the surroundings skin and clothes are, at rest: found on the mesh refined once."""
         head, cloth = self.head, self.clothing
         normals = vertex_normals(head.rest, head.topology.triangles)
         # A sixth of the strands says how dense the hair is.
@@ -271,7 +273,7 @@ class PersonRenderer:
     def _lid_shade(triangle: IntArray, first_eye: int, camera: Camera) -> FloatArray:
         """(H, W) 0..1: the lids' shadow on the eyes, most under the upper lid. Found from what of the eyes is seen."""
         mask = (triangle >= first_eye).astype(np.float32)
-        rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+        rows, columns = np.nonzero(mask.max(axis=1))[0], np.nonzero(mask.max(axis=0))[0]
         if not len(rows):
             return mask
         pixel = camera.focal_px / camera.distance_dm  # pixels to a decimetre
@@ -376,7 +378,7 @@ def _film_curve() -> FloatArray:
 
 
 def develop(linear: FloatArray, exposure: float = 1.0, grain: float = 0.0, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """Linear RGB to an 8-bit BGR picture, as a camera with a soft shoulder would; ``grain`` is its noise in 8-bit steps."""
+    """Linear RGB to an 8-bit BGR picture, as a camera would; ``grain`` is its noise in 8-bit steps."""
     out = np.empty(linear.shape, np.uint8)
     scale = (_CURVE_STEPS - 1) / float(np.sqrt(_CURVE_END))
     shading.develop(np.ascontiguousarray(linear, np.float32), _film_curve(), scale, exposure, grain, seed, out)

@@ -56,8 +56,8 @@ def room_linear(name: str, width: int, height: int, defocus: float = 1.0) -> Flo
     def look(band: int) -> None:
         rows = (height * band // bands, height * (band + 1) // bands)
         trace.primary(
-            *solids, packed.texture, packed.nodes, packed.bounds, width, height, FOCAL * height, 0.5, HORIZON, CAMERA_Z_DM,
-            *rows, albedo, emitted, normal, depth,
+            *solids, packed.texture, packed.nodes, packed.bounds, width, height, FOCAL * height, 0.5, HORIZON,
+            CAMERA_Z_DM, *rows, albedo, emitted, normal, depth,
         )  # fmt: skip
 
     def collect(band: int) -> None:
@@ -70,13 +70,17 @@ def room_linear(name: str, width: int, height: int, defocus: float = 1.0) -> Flo
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(look, range(bands)))
         list(pool.map(collect, range(bands)))
-    small_normal = cv2.resize(normal, (small_width, small_height), interpolation=cv2.INTER_NEAREST)
-    small_depth = cv2.resize(depth, (small_width, small_height), interpolation=cv2.INTER_NEAREST)
+    small_normal = _pick(normal, small_width, small_height)
+    small_depth = _pick(depth, small_width, small_height)
     for spread in (1, 2, 4, 8):
         light = trace.smooth_light(light, small_normal, small_depth, spread)
     light = _enlarge(light, small_normal, small_depth, normal, depth)
     picture = albedo * light + emitted
     return _out_of_focus(picture, depth, defocus * height)
+
+
+def _pick(picture: FloatArray, width: int, height: int) -> FloatArray:
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST), np.float32)
 
 
 def _enlarge(
@@ -125,8 +129,9 @@ def _out_of_focus(picture: FloatArray, depth: FloatArray, strength_px: float) ->
 
 def _books(scene: Scene, rng: np.random.Generator, x0: float, x1: float, y: float, z: float, tallest: float) -> None:
     covers = (
-        (0.42, 0.12, 0.08), (0.10, 0.17, 0.28), (0.62, 0.55, 0.42), (0.09, 0.20, 0.16), (0.70, 0.66, 0.58), (0.50, 0.30, 0.09),
-        (0.16, 0.15, 0.15), (0.30, 0.10, 0.16), (0.20, 0.32, 0.36), (0.66, 0.46, 0.30), (0.35, 0.36, 0.30), (0.75, 0.72, 0.66),
+        (0.42, 0.12, 0.08), (0.10, 0.17, 0.28), (0.62, 0.55, 0.42), (0.09, 0.20, 0.16), (0.70, 0.66, 0.58),
+        (0.50, 0.30, 0.09), (0.16, 0.15, 0.15), (0.30, 0.10, 0.16), (0.20, 0.32, 0.36), (0.66, 0.46, 0.30),
+        (0.35, 0.36, 0.30), (0.75, 0.72, 0.66),
     )  # fmt: skip
     x = x0
     while x < x1 - 0.15:
@@ -136,9 +141,9 @@ def _books(scene: Scene, rng: np.random.Generator, x0: float, x1: float, y: floa
         if x + thick > x1:
             break
         lean = float(rng.normal(0, 1.0)) if rng.random() < 0.12 else 0.0
-        colour = tuple(float(c * rng.uniform(0.8, 1.2)) for c in covers[rng.integers(len(covers))])
+        r, g, b = (float(c * rng.uniform(0.8, 1.2)) for c in covers[rng.integers(len(covers))])
         scene.add(
-            BOX, (x + thick / 2, y + high / 2, z - 2.2 + deep / 2), (thick / 2 - 0.012, high / 2, deep / 2), colour,  # type: ignore[arg-type]
+            BOX, (x + thick / 2, y + high / 2, z - 2.2 + deep / 2), (thick / 2 - 0.012, high / 2, deep / 2), (r, g, b),
             turn=rotation(0, 0, lean * 3),
         )  # fmt: skip
         if rng.random() < 0.5:  # a label on the spine
@@ -181,7 +186,7 @@ def _plant(
         side = np.cross(up, [0.3, 0.1, 1.0])
         side /= np.linalg.norm(side)
         frame = np.stack([side, up, np.cross(side, up)], axis=1).astype(np.float32)
-        scene.add(TUBE, tuple(middle), (0.035, length * 0.45, 0.035), (0.10, 0.13, 0.05), turn=frame)  # type: ignore[arg-type]
+        scene.add(TUBE, tuple(middle), (0.035, length * 0.45, 0.035), (0.10, 0.13, 0.05), turn=frame)
 
 
 def _pot(

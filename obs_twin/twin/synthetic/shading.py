@@ -29,7 +29,7 @@ def _lobe(n_dot_h: float, h_dot_h: float, n_dot_l: float, v_dot_h: float, rough:
     m2 = rough * rough
     beckmann = np.exp((c2 - 1.0) / (m2 * c2)) / (3.14159 * m2 * c2 * c2)
     fresnel = 0.028 + 0.972 * (1.0 - v_dot_h) ** 5
-    return max(beckmann * fresnel / h_dot_h, 0.0) * n_dot_l
+    return float(max(beckmann * fresnel / h_dot_h, 0.0) * n_dot_l)
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
@@ -210,8 +210,9 @@ def shade_eyes(
 ) -> None:
     """Shade the eyeballs (material 5).
 
-    ``table``'s REST holds the unit direction in the eye's own frame (the gaze is +z), ``turns`` (2, 3, 3) takes that frame to
-    the world, triangles from ``first_right`` on belong to the right eye; ``lid_shade`` (H, W) is the light that the lids leave.
+    ``table``'s REST holds the unit direction in the eye's own frame (the gaze is +z), ``turns`` (2, 3, 3) takes that
+    frame to the world, triangles from ``first_right`` on belong to the right eye; ``lid_shade`` (H, W) is the light
+    that the lids leave.
     """
     height, width = triangle.shape
     iris_radius = 0.405
@@ -255,7 +256,6 @@ def shade_eyes(
             ar = 0.66 - 0.05 * pink
             ag = 0.615 - 0.17 * pink - 0.13 * vein
             ab = 0.58 - 0.19 * pink - 0.13 * vein
-            bump = 1.0
             edge = min(max((iris_radius + 0.025 - radius) / 0.06, 0.0), 1.0)
             if edge > 0.0 and qz > 0.0:
                 # The iris lies a little behind the cornea: shift it against the view.

@@ -71,12 +71,12 @@ def blob(
     mirrored = points.copy()
     mirrored[:, 0] = np.abs(mirrored[:, 0])
     at = np.asarray(centre, np.float32)
-    return np.exp(-(((mirrored - at) / np.asarray(radius, np.float32)) ** 2).sum(axis=1)).astype(np.float32)
+    return np.asarray(np.exp(-(((mirrored - at) / np.asarray(radius, np.float32)) ** 2).sum(axis=1)), np.float32)
 
 
 def step(low: float, high: float, x: FloatArray) -> FloatArray:
     t = np.clip((x - low) / (high - low), 0.0, 1.0)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def _mix(a: FloatArray, b: FloatArray, amount: FloatArray) -> FloatArray:
@@ -182,7 +182,11 @@ def brow_mask(head: Head) -> FloatArray:
 
 
 def brow_place(head: Head, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Of each point: place along the brow (0 at the nose, 1 at the temple), height over its middle line, and half the brow's height there."""
+    """How each of ``points`` lies to the brow.
+
+    Returns its place along the brow (0 at the nose, 1 at the temple), its height over the brow's middle line, and half
+    the brow's own height there.
+    """
     eye = head.eye_centres[0]
     style = head.person.hair
     inner, outer = eye[0] - 0.19, eye[0] + 0.235

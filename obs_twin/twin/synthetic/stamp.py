@@ -2,11 +2,13 @@
 
     | white black | 16 bits of the number, high to low | 8 bits CRC | black white |
 
-28 cells in one row along the top edge, from the left. A cell is as high as it is wide; at 640x360 that is 11 pixels of luma, so neither
-chroma subsampling, nor scaling, nor a composited background that leaves the edge alone, nor lossy coding harms it.
+28 cells in one row along the top edge, from the left. A cell is as high as it is wide; at 640x360 that is 11 pixels of
+luma, so neither chroma subsampling, nor scaling, nor lossy coding harms it.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -50,9 +52,7 @@ def read(bgr: npt.NDArray[np.uint8]) -> int | None:
     line = band.mean(axis=0) if band.ndim == 2 else band.mean(axis=(0, 2))
     edges = _edges(width)
     margin = max(1, (edges[1] - edges[0]) // 4)
-    levels = np.array(
-        [line[a + margin : max(b - margin, a + margin + 1)].mean() for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    )
+    levels = np.array([line[a + margin : max(b - margin, a + margin + 1)].mean() for a, b in pairwise(edges)])
     low, high = levels.min(), levels.max()
     if high - low < LEAST_CONTRAST:
         return None

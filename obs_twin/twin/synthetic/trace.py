@@ -1,8 +1,9 @@
 """A small path tracer for rooms: boxes, ellipsoids and leaves, a window for a light, in numba.
 
-Every solid is a unit shape under an affine map, found through a bounding volume hierarchy. Light at a point is gathered with next
-event estimation to the rectangular lights and a few diffuse bounces (Kajiya, "The rendering equation", 1986). What is
-gathered is irradiance alone; colours are multiplied in afterwards at full resolution, so that few samples suffice.
+Every solid is a unit shape under an affine map, found through a bounding volume hierarchy. Light at a point is gathered
+with next event estimation to the rectangular lights and a few diffuse bounces (Kajiya, "The rendering equation", 1986).
+What is gathered is irradiance alone; colours are multiplied in afterwards at full resolution, so that few samples
+suffice.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from .noise import noise
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
+DoubleArray = npt.NDArray[np.float64]
 
 BOX, BALL, LEAF, TUBE = range(4)
 PLAIN, WOOD, FABRIC, BRICK, PAINTING, CARPET = range(6)
@@ -140,7 +142,17 @@ def _build(low: FloatArray, high: FloatArray) -> tuple[IntArray, IntArray, Float
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _hit(kinds, inverse, centre, nodes, bounds, o, d, limit, normal):  # type: ignore[no-untyped-def]
+def _hit(
+    kinds: IntArray,
+    inverse: FloatArray,
+    centre: FloatArray,
+    nodes: IntArray,
+    bounds: FloatArray,
+    o: DoubleArray,
+    d: DoubleArray,
+    limit: float,
+    normal: DoubleArray,
+) -> tuple[int, float]:
     """Nearest solid along the ray: (index or -1, distance); ``normal`` (3,) is filled in."""
     stack = np.empty(48, np.int32)
     stack[0] = 0
@@ -268,38 +280,38 @@ def _hit(kinds, inverse, centre, nodes, bounds, o, d, limit, normal):  # type: i
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _random(state):  # type: ignore[no-untyped-def]
+def _random(state: npt.NDArray[np.uint32]) -> float:
     x = state[0]
     x ^= (x << np.uint32(13)) & np.uint32(0xFFFFFFFF)
     x ^= x >> np.uint32(17)
     x ^= (x << np.uint32(5)) & np.uint32(0xFFFFFFFF)
     state[0] = x
-    return (x & np.uint32(0xFFFFFF)) / 16777216.0
+    return float((x & np.uint32(0xFFFFFF)) / 16777216.0)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def primary(
-    kinds,
-    inverse,
-    centre,
-    colour,
-    glow,
-    texture,
-    nodes,
-    bounds,
-    width,
-    height,
-    focal,
-    cx,
-    cy,
-    camera_z,
-    first_row,
-    last_row,
-    albedo,
-    emitted,
-    normal_out,
-    depth,
-):  # type: ignore[no-untyped-def]
+    kinds: IntArray,
+    inverse: FloatArray,
+    centre: FloatArray,
+    colour: FloatArray,
+    glow: FloatArray,
+    texture: IntArray,
+    nodes: IntArray,
+    bounds: FloatArray,
+    width: int,
+    height: int,
+    focal: float,
+    cx: float,
+    cy: float,
+    camera_z: float,
+    first_row: int,
+    last_row: int,
+    albedo: FloatArray,
+    emitted: FloatArray,
+    normal_out: FloatArray,
+    depth: FloatArray,
+) -> None:
     """What each pixel sees: colour, own glow, normal, depth (camera z); 1e9 where nothing."""
     o = np.empty(3, np.float64)
     d = np.empty(3, np.float64)
@@ -357,28 +369,28 @@ def primary(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def gather(
-    kinds,
-    inverse,
-    centre,
-    colour,
-    glow,
-    nodes,
-    bounds,
-    lights,
-    surroundings,
-    width,
-    height,
-    focal,
-    cx,
-    cy,
-    camera_z,
-    first_row,
-    last_row,
-    samples,
-    bounces,
-    seed,
-    light_out,
-):  # type: ignore[no-untyped-def]
+    kinds: IntArray,
+    inverse: FloatArray,
+    centre: FloatArray,
+    colour: FloatArray,
+    glow: FloatArray,
+    nodes: IntArray,
+    bounds: FloatArray,
+    lights: FloatArray,
+    surroundings: FloatArray,
+    width: int,
+    height: int,
+    focal: float,
+    cx: float,
+    cy: float,
+    camera_z: float,
+    first_row: int,
+    last_row: int,
+    samples: int,
+    bounces: int,
+    seed: int,
+    light_out: FloatArray,
+) -> None:
     """Mean light (H, W, 3) that arrives at what each pixel sees."""
     state = np.empty(1, np.uint32)
     o = np.empty(3, np.float64)
