@@ -19,6 +19,8 @@ _OUTLINE_INSET = 0.1
 _MIDDLE = 6  # the bridge of the nose
 _FEATURES = [70, 300, 61, 291, 105, 334, 17]  # brows to lower lip: where a face has fine detail
 _MAX_SAMPLE_PX = 256
+_COVERED, _COVERED_POINTS = 0.5, 20  # log units; of 468
+_USUAL_STEP = 0.03
 # What white noise of variance 1 leaves in the two bands of `sharpness`.
 _NOISE_IN_FINE, _NOISE_IN_COARSE = 0.76, 0.036
 
@@ -58,6 +60,37 @@ def mean_appearance(appearances: Sequence[Appearance], weights: FloatArray) -> A
         float(sum(w * a.fineness for w, a in zip(weights, appearances, strict=True))),
         float(sum(w * a.noise for w, a in zip(weights, appearances, strict=True))),
     )
+
+
+class UsualTones:
+    """The face's usual colours, by which a thing in front of it is noticed, and which are taken for what it hides."""
+
+    def __init__(self) -> None:
+        self._usual: FloatArray | None = None
+
+    def reset(self) -> None:
+        self._usual = None
+
+    def covered(self, tones: FloatArray) -> bool:
+        """Whether many mesh points differ from their usual colour by more than the light's change."""
+        if self._usual is None:
+            return False
+        change = np.log(tones + 2) - self._usual
+        change -= np.median(change, axis=0)
+        return int((np.abs(change).max(axis=1) > _COVERED).sum()) > _COVERED_POINTS
+
+    def update(self, tones: FloatArray, hidden: npt.NDArray[np.bool_]) -> FloatArray:
+        """Learn the points that are seen; returns `tones` with the hidden ones as they would be in today's light."""
+        logs = np.log(tones + 2)
+        if self._usual is None:
+            self._usual = logs
+            return tones
+        today = np.median((logs - self._usual)[~hidden], axis=0) if not hidden.all() else np.zeros(3, np.float32)
+        if hidden.any():
+            logs[hidden] = self._usual[hidden] + today
+            tones = (np.exp(logs) - 2).astype(np.float32)
+        self._usual = self._usual + (logs - self._usual) * np.float32(_USUAL_STEP)
+        return tones
 
 
 def tones_at(crop: Image, places: FloatArray) -> FloatArray:

@@ -1,7 +1,8 @@
-"""BlazeFace, short range: where the faces are.
+"""BlazeFace and its sister BlazePalm: where the faces and the hands are.
 
-Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs" (2019). The network is MediaPipe's
-`face_detection_short_range.tflite`; its 896 anchors and their decoding are rebuilt here.
+Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs" (2019); Zhang et al., "MediaPipe
+Hands: On-device Real-time Hand Tracking" (2020). The networks are MediaPipe's `face_detection_short_range.tflite` and
+`palm_detection_lite.tflite`; their anchors (one or more per cell of two grids) and their decoding are rebuilt here.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ import numpy.typing as npt
 
 from obs_twin.face.litert import Network
 
-INPUT_PX = 128
-# Grid side and anchors per cell: strides 8 and, three layers merged, 16.
-_GRIDS = ((16, 2), (8, 6))
+_ANCHORS_PER_CELL = (2, 6)  # on the grid of stride 8, and on that of stride 16, which three layers share
+_STRIDES = (8, 16)
 _SCORE_CLIP = 80.0
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One detected face, in pixels of the picture.
+    """One detected face or palm, in pixels of the picture.
 
     Attributes:
         score: 0..1.
-        box: `(x0, y0, x1, y1)` float pixels, from brows to chin.
-        keypoints: `(6, 2) float32`: right eye, left eye, nose tip, mouth, right ear, left ear.
+        box: `(x0, y0, x1, y1)` float pixels: a face from brows to chin, or a palm.
+        keypoints: `(N, 2) float32`. Face: right eye, left eye, nose tip, mouth, right ear, left ear. Palm: wrist, the
+            knuckles of index, middle, ring and little finger, the thumb's two lower joints.
     """
 
     score: float
@@ -42,10 +43,11 @@ class Detection:
         return max(x1 - x0, 0.0) * max(y1 - y0, 0.0)
 
 
-def anchor_centres() -> npt.NDArray[np.float32]:
-    """`(896, 2) float32`: the anchors' centres as fractions of the input."""
+def anchor_centres(input_px: int = 128) -> npt.NDArray[np.float32]:
+    """`(N, 2) float32`: the anchors' centres as fractions of the input; 896 for a face's 128 pixels."""
     centres = []
-    for side, per_cell in _GRIDS:
+    for stride, per_cell in zip(_STRIDES, _ANCHORS_PER_CELL, strict=True):
+        side = input_px // stride
         line = (np.arange(side, dtype=np.float32) + 0.5) / side
         grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
         centres.append(np.repeat(grid, per_cell, axis=0))
@@ -62,33 +64,39 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-class FaceDetector:
-    """Finds faces that fill at least about a tenth of the region looked at."""
+class _BlazeDetector:
+    """What the two detectors share; `value_range` is what the network expects for black and white."""
 
-    def __init__(self, model_path: Path, *, min_score: float = 0.5) -> None:
-        self._network = Network(model_path, (1, INPUT_PX, INPUT_PX, 3))
-        self._anchors = anchor_centres()
+    def __init__(
+        self, model_path: Path, input_px: int, value_range: tuple[float, float], keypoints: int, min_score: float
+    ) -> None:
+        self._network = Network(model_path, (1, input_px, input_px, 3))
+        self._input_px = input_px
+        self._black, white = value_range
+        self._gain = (white - self._black) / 255.0
+        self._values = 2 + keypoints  # pairs of numbers: centre, size, key points
+        self._anchors = anchor_centres(input_px)
         self._min_logit = float(np.log(min_score / (1 - min_score)))
 
     def detect(self, bgr: npt.NDArray[np.uint8], region: Sequence[float] | None = None) -> list[Detection]:
-        """The faces in `bgr` `(H, W, 3) uint8`, or in its `region` `(x0, y0, x1, y1)`, best score first."""
+        """What is found in `bgr` `(H, W, 3) uint8`, or in its `region` `(x0, y0, x1, y1)`, best score first."""
         height, width = bgr.shape[:2]
         x0, y0, x1, y1 = region if region is not None else (0.0, 0.0, float(width), float(height))
-        scale = INPUT_PX / max(x1 - x0, y1 - y0, 1.0)
+        scale = self._input_px / max(x1 - x0, y1 - y0, 1.0)
         # The region centred in the square, bars at its sides.
-        shift_x = INPUT_PX / 2 - (x0 + x1) / 2 * scale
-        shift_y = INPUT_PX / 2 - (y0 + y1) / 2 * scale
+        shift_x = self._input_px / 2 - (x0 + x1) / 2 * scale
+        shift_y = self._input_px / 2 - (y0 + y1) / 2 * scale
         matrix = np.array([[scale, 0, shift_x], [0, scale, shift_y]], np.float64)
         flags = cv2.INTER_AREA if region is None else cv2.INTER_LINEAR
         if region is None:
             small = cv2.resize(bgr, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=flags)
-            square = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
-            top, left = (INPUT_PX - small.shape[0]) // 2, (INPUT_PX - small.shape[1]) // 2
+            square = np.zeros((self._input_px, self._input_px, 3), np.uint8)
+            top, left = (self._input_px - small.shape[0]) // 2, (self._input_px - small.shape[1]) // 2
             square[top : top + small.shape[0], left : left + small.shape[1]] = small
         else:
-            square = np.asarray(cv2.warpAffine(bgr, matrix, (INPUT_PX, INPUT_PX), flags=flags), np.uint8)
+            square = np.asarray(cv2.warpAffine(bgr, matrix, (self._input_px, self._input_px), flags=flags), np.uint8)
         rgb = cv2.cvtColor(square, cv2.COLOR_BGR2RGB).astype(np.float32)
-        regressors, logits = self._network.run(rgb * (2.0 / 255.0) - 1.0)
+        regressors, logits = self._network.run(rgb * np.float32(self._gain) + np.float32(self._black))
         return self._decode(regressors[0], logits[0, :, 0], scale, (shift_x, shift_y))
 
     def _decode(
@@ -102,14 +110,28 @@ class FaceDetector:
         if not len(chosen):
             return []
         scores = (1.0 / (1.0 + np.exp(-np.clip(logits[chosen], -_SCORE_CLIP, _SCORE_CLIP)))).astype(np.float32)
-        # Rows: centre, size, six key points; all but the size are relative to the anchor.
-        points = regressors[chosen].reshape(-1, 8, 2).copy()
-        points[:, [0, *range(2, 8)]] += self._anchors[chosen, None] * INPUT_PX
-        points[:, [0, *range(2, 8)]] -= np.array(shift, np.float32)
+        points = regressors[chosen].reshape(-1, self._values, 2).copy()
+        relative = [0, *range(2, self._values)]  # all but the size are relative to the anchor
+        points[:, relative] += self._anchors[chosen, None] * self._input_px
+        points[:, relative] -= np.array(shift, np.float32)
         points /= scale
         half = points[:, 1] / 2
         boxes = np.concatenate([points[:, 0] - half, points[:, 0] + half], axis=1)
         return _merge(scores, boxes, points[:, 2:])
+
+
+class FaceDetector(_BlazeDetector):
+    """Finds faces that fill at least about a tenth of the region looked at."""
+
+    def __init__(self, model_path: Path, *, min_score: float = 0.5) -> None:
+        super().__init__(model_path, 128, (-1.0, 1.0), 6, min_score)
+
+
+class PalmDetector(_BlazeDetector):
+    """Finds palms and fists that fill at least about a tenth of the region looked at."""
+
+    def __init__(self, model_path: Path, *, min_score: float = 0.5) -> None:
+        super().__init__(model_path, 192, (0.0, 1.0), 7, min_score)
 
 
 def _merge(

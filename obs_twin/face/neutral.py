@@ -25,8 +25,13 @@ class NeutralTracker:
         self._mean = None
         self._weight = 0.0
 
-    def update(self, seen: FaceObservation) -> FloatArray:
-        """Take one more frame into account; returns the resting face `(468, 3)`, not to be written to."""
+    @property
+    def shape(self) -> FloatArray | None:
+        """The resting face `(468, 3)` as known so far, not to be written to."""
+        return self._mean
+
+    def update(self, seen: FaceObservation) -> None:
+        """Take one more frame into account."""
         turn = seen.yaw_deg**2 + seen.pitch_deg**2
         lips_apart = float(seen.local[14, 1] - seen.local[13, 1])
         weight = math.exp(-turn / (2 * _FRONTAL_DEG**2) - max(lips_apart, 0) / _TALKING) + 1e-3
@@ -38,4 +43,3 @@ class NeutralTracker:
             self._weight = min(self._weight + weight, _MAX_WEIGHT)
             # A new array each time: observations keep the older ones.
             self._mean = self._mean + (shape - self._mean) * np.float32(weight / self._weight)
-        return self._mean

@@ -51,6 +51,7 @@ class FaceObservation:
         neutral: `(468, 3) float32` or None: the actor's resting face as known so far, like `local`.
         head: the head's axes.
         local: `(478, 3) float32`, the landmarks in the head's axes and units: the expression without the pose.
+        hands: each `(21, 2) float32`, the joints of the hands in front of or beside the face, in pixels.
         yaw_deg, pitch_deg, roll_deg: the head's turn; positive turns the nose to the right of the picture, lifts
             the chin, tilts the head clockwise.
     """
@@ -65,6 +66,7 @@ class FaceObservation:
     yaw_deg: float
     pitch_deg: float
     roll_deg: float
+    hands: tuple[FloatArray, ...] = ()
 
     @classmethod
     def measured(
@@ -74,12 +76,13 @@ class FaceObservation:
         box: Rect,
         appearance: Appearance,
         neutral: FloatArray | None = None,
+        hands: tuple[FloatArray, ...] = (),
     ) -> FaceObservation:
         """An observation whose head, local points and angles follow from its landmarks."""
         head = head_frame(landmarks)
         yaw, pitch, roll = head_angles(head.rotation)
         local = to_local(landmarks, head)
-        return cls(landmarks, confidence, box, appearance, neutral, head, local, yaw, pitch, roll)
+        return cls(landmarks, confidence, box, appearance, neutral, head, local, yaw, pitch, roll, hands)
 
     @property
     def irises(self) -> FloatArray:

@@ -19,11 +19,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from obs_twin.face.appearance import Appearance, fine_detail, iris_tone, tones_at
+from obs_twin.face.appearance import Appearance, UsualTones, fine_detail, iris_tone, tones_at
 from obs_twin.face.detect import Detection, FaceDetector, overlap
+from obs_twin.face.hands import HandFinder, under_hands
 from obs_twin.face.litert import Network
 from obs_twin.face.neutral import NeutralTracker
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
+from obs_twin.face.square import Square, square_around
 from obs_twin.face.topology import (
     ALL_POINTS,
     IRIS_POINTS,
@@ -43,6 +45,7 @@ _EYE_MARGIN = 2.3  # the iris network's square, over the distance between the ey
 _MIN_EYE_PX = 7.0  # below this width of an eye the iris network only guesses
 _MIN_PRESENCE = 0.5
 _VERIFY_EVERY_FRAMES = 30
+_MAX_HELD_FRAMES = 20
 _DETAIL_EVERY_FRAMES = 3
 _DETAIL_STEP = 0.25
 _USUAL_FINENESS = 0.2  # of a webcam, until it is measured
@@ -58,48 +61,12 @@ def largest(detections: Sequence[Detection]) -> Detection | None:
     return max(detections, key=lambda d: d.area, default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Square:
-    """A rotated square of the frame, and the way between it and a network's input."""
-
-    centre: tuple[float, float]
-    side_px: float
-    angle: float
-    input_px: int
-
-    def matrix(self) -> npt.NDArray[np.float64]:
-        """`(2, 3)`: frame to input."""
-        scale = self.input_px / self.side_px
-        c, s = math.cos(self.angle) * scale, math.sin(self.angle) * scale
-        rotation = np.array([[c, s], [-s, c]])
-        shift = self.input_px / 2 - rotation @ np.array(self.centre)
-        return np.concatenate([rotation, shift[:, None]], axis=1)
-
-    def crop(self, bgr: Image) -> Image:
-        size = (self.input_px, self.input_px)
-        crop = cv2.warpAffine(bgr, self.matrix(), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(crop, np.uint8)
-
-    def to_frame(self, points: FloatArray) -> FloatArray:
-        """Points `(N, 2 or 3)` of the input, back in the frame; z is scaled alike."""
-        scale = self.side_px / self.input_px
-        c, s = math.cos(self.angle) * scale, math.sin(self.angle) * scale
-        moved = points * np.float32(scale)
-        local = points[:, :2] - np.float32(self.input_px / 2)
-        moved[:, :2] = local @ np.array([[c, s], [-s, c]], np.float32) + np.array(self.centre, np.float32)
-        return moved
-
-    def from_frame(self, points: FloatArray) -> FloatArray:
-        """Points `(N, 2)` of the frame in the input."""
-        matrix = self.matrix().astype(np.float32)
-        return points @ matrix[:, :2].T + matrix[:, 2]
-
-
 class FacePerceiver:
     """Follows one face through a stream. Frames must come in order; one instance per stream, one thread.
 
     Args:
         detector_path, mesh_path, iris_path: `face_detection_short_range`, `face_landmark`, `iris_landmark` (.tflite).
+        palm_path, hand_path: `palm_detection_lite`, `hand_landmark_lite`; with both, hands stay in front of the twin.
         choose: which of several detected faces to follow; the largest unless told otherwise.
 
     Raises:
@@ -112,26 +79,36 @@ class FacePerceiver:
         mesh_path: Path,
         iris_path: Path,
         *,
+        palm_path: Path | None = None,
+        hand_path: Path | None = None,
         choose: Callable[[Sequence[Detection]], Detection | None] = largest,
     ) -> None:
         self._detector = FaceDetector(detector_path)
         self._mesh = Network(mesh_path, (1, MESH_PX, MESH_PX, 3))
         self._iris = Network(iris_path, (1, EYE_PX, EYE_PX, 3))
+        self._hands = HandFinder(palm_path, hand_path) if palm_path and hand_path else None
+        self._usual = UsualTones()
         self._choose = choose
         self._neutral = NeutralTracker()
         self._frame_number = 0
-        self._roi: _Square | None = None
+        self._roi: Square | None = None
+        self._last: FaceObservation | None = None
+        self._frames_held = 0
         self._doubts = 0
         self._eyes: list[_Look | None] = [None, None]
         self._fineness, self._noise = _USUAL_FINENESS, 0.0
 
     def reset(self) -> None:
         """Forget the followed face: after a cut, a change of source or of size."""
-        self._roi = None
+        self._roi = self._last = None
+        self._frames_held = 0
         self._doubts = 0
         self._frame_number = 0
         self._fineness, self._noise = _USUAL_FINENESS, 0.0
         self._eyes = [None, None]
+        self._usual.reset()
+        if self._hands is not None:
+            self._hands.reset()
         self._neutral.reset()
 
     def perceive(self, bgr: Image) -> FaceObservation | None:
@@ -140,24 +117,46 @@ class FacePerceiver:
         found = None
         if self._roi is not None and self._verified(bgr):
             found = self._landmarks(bgr, self._roi)
+            if found is None and self._last is not None and self._last.hands:
+                return self._behind_hands(bgr, self._last)
         if found is None:
             found = self._search(bgr)
         if found is None:
-            self._roi = None
+            self._roi = self._last = None
             return None
         mesh, presence, crop, roi = found
         self._roi = _square_around(mesh)
         if not _inside(mesh, bgr.shape):
-            self._roi = None
+            self._roi = self._last = None
             return None
         landmarks = self._with_irises(bgr, mesh)
         tones = tones_at(crop, roi.from_frame(landmarks[:MESH_POINTS, :2]))
+        box = _clipped_box(mesh, bgr.shape)
+        hands: tuple[FloatArray, ...] = ()
+        if self._hands is not None:
+            hands = self._hands.find(bgr, box, self._usual.covered(tones))
+        tones = self._usual.update(tones, under_hands(hands, landmarks[:MESH_POINTS, :2]))
         irises = np.stack([_NO_TONE if look is None else look.tone for look in self._eyes])
         if self._frame_number % _DETAIL_EVERY_FRAMES == 1:
             self._follow_detail(*fine_detail(bgr, landmarks))
         appearance = Appearance(tones, irises, self._fineness, self._noise)
-        seen = FaceObservation.measured(landmarks, presence, _clipped_box(mesh, bgr.shape), appearance)
-        return replace(seen, neutral=self._neutral.update(seen))
+        seen = FaceObservation.measured(landmarks, presence, box, appearance, hands=hands)
+        if not hands:
+            self._neutral.update(seen)
+        self._last = replace(seen, neutral=self._neutral.shape)
+        self._frames_held = 0
+        return self._last
+
+    def _behind_hands(self, bgr: Image, last: FaceObservation) -> FaceObservation | None:
+        """A face that went out of sight behind hands is taken to stay where it was, for a moment."""
+        assert self._hands is not None
+        self._frames_held += 1
+        hands = self._hands.find(bgr, last.box, changed=True)
+        if not hands or self._frames_held > _MAX_HELD_FRAMES:
+            self._roi = self._last = None
+            return None
+        self._last = replace(last, hands=hands, confidence=0.0)
+        return self._last
 
     def _follow_detail(self, fineness: float, noise: float) -> None:
         """Take one measurement of sharpness and noise into account; both change slowly."""
@@ -184,7 +183,7 @@ class FacePerceiver:
         self._doubts = 0 if any(overlap(d.box, box) > 0.2 for d in seen) else self._doubts + 1
         return self._doubts < 3
 
-    def _search(self, bgr: Image) -> tuple[FloatArray, float, Image, _Square] | None:
+    def _search(self, bgr: Image) -> tuple[FloatArray, float, Image, Square] | None:
         """Detect anew: the whole frame, and one of its squares in turn (the whole frame hides small faces)."""
         self._doubts = 0
         self._eyes = [None, None]
@@ -205,7 +204,7 @@ class FacePerceiver:
         x, y = places[self._frame_number % len(places)]
         return (x * width - side / 2, y * height - side / 2, x * width + side / 2, y * height + side / 2)
 
-    def _landmarks(self, bgr: Image, roi: _Square) -> tuple[FloatArray, float, Image, _Square] | None:
+    def _landmarks(self, bgr: Image, roi: Square) -> tuple[FloatArray, float, Image, Square] | None:
         crop = roi.crop(bgr)
         rgb = cv2.cvtColor(crop, cv2.COLOR_BGR2RGB).astype(np.float32)
         rgb *= 1 / 255.0
@@ -282,34 +281,27 @@ class _Look:
     tone: FloatArray
 
 
-def _eye_square(mesh: FloatArray, side: int) -> _Square:
+def _eye_square(mesh: FloatArray, side: int) -> Square:
     """The iris network's square around the right (0) or left (1) eye."""
     eye, _ = _EYES[side]
     outer, inner = mesh[eye[0], :2], mesh[eye[8], :2]
     across = inner - outer if side == 0 else outer - inner
     x, y = (float(v) for v in (outer + inner) / 2)
     width = float(np.hypot(across[0], across[1]))
-    return _Square((x, y), max(width * _EYE_MARGIN, 1.0), math.atan2(float(across[1]), float(across[0])), EYE_PX)
+    return Square((x, y), max(width * _EYE_MARGIN, 1.0), math.atan2(float(across[1]), float(across[0])), EYE_PX)
 
 
-def _square_from(detection: Detection) -> _Square:
+def _square_from(detection: Detection) -> Square:
     x0, y0, x1, y1 = detection.box
     right_eye, left_eye = detection.keypoints[:2]
     angle = math.atan2(float(left_eye[1] - right_eye[1]), float(left_eye[0] - right_eye[0]))
-    return _Square(((x0 + x1) / 2, (y0 + y1) / 2), max(x1 - x0, y1 - y0) * _ROI_MARGIN, angle, MESH_PX)
+    return Square(((x0 + x1) / 2, (y0 + y1) / 2), max(x1 - x0, y1 - y0) * _ROI_MARGIN, angle, MESH_PX)
 
 
-def _square_around(mesh: FloatArray) -> _Square:
+def _square_around(mesh: FloatArray) -> Square:
     """The next frame's square: the mesh's bounds along the line of the eyes' outer corners, with a margin."""
     across = mesh[263, :2] - mesh[33, :2]
-    angle = math.atan2(float(across[1]), float(across[0]))
-    c, s = math.cos(angle), math.sin(angle)
-    rotation = np.array([[c, s], [-s, c]], np.float32)
-    upright = mesh[:, :2] @ rotation.T
-    low, high = upright.min(0), upright.max(0)
-    centre = (low + high) / 2 @ rotation
-    side = max(float((high - low).max()) * _ROI_MARGIN, 8.0)
-    return _Square((float(centre[0]), float(centre[1])), side, angle, MESH_PX)
+    return square_around(mesh[:, :2], math.atan2(float(across[1]), float(across[0])), _ROI_MARGIN, MESH_PX)
 
 
 def _inside(mesh: FloatArray, shape: tuple[int, ...]) -> bool:

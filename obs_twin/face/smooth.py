@@ -80,7 +80,7 @@ def _assembled(
     u, stretch, vt = np.linalg.svd(rigid[3:].reshape(3, 3))
     rotation = (u @ vt).astype(np.float32)
     landmarks = (rigid[:3] + stretch.mean() * (local @ rotation.T)).astype(np.float32)
-    return FaceObservation.measured(landmarks, like.confidence, like.box, appearance, like.neutral)
+    return FaceObservation.measured(landmarks, like.confidence, like.box, appearance, like.neutral, like.hands)
 
 
 def _slope(
