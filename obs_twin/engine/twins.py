@@ -92,6 +92,8 @@ class TwinLibrary:
             self.store.path("face_detection_short_range"),
             self.store.path("face_landmark"),
             self.store.path("iris_landmark"),
+            palm_path=self.store.path("palm_detection_lite"),
+            hand_path=self.store.path("hand_landmark_lite"),
         )
 
     def get(self, name: str) -> Twin:
