@@ -64,11 +64,11 @@ def tapped_calibration(stage: Stage) -> float:
     shift_ms, _, _ = calibrate(record)
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
-        if abs(stage.status().get("host", {}).get("shift_ms", 1e9) - shift_ms) < 3.0:
+        if abs(stage.twin.status().get("host", {}).get("shift_ms", 1e9) - shift_ms) < 3.0:
             break
         time.sleep(0.2)
     # The test signal is still on its way out.
-    time.sleep(stage.status()["delay_ms"] / 1e3 + 1.0)
+    time.sleep(stage.twin.status()["delay_ms"] / 1e3 + 1.0)
     return shift_ms
 
 
@@ -79,12 +79,12 @@ def brightness(frame: TappedFrame) -> float:
 
 def measure_delay(clip: Clip, delay_ms: int, seconds: float) -> DelayResult:
     """Calibrate, then compare picture and voice at the taps for `seconds`."""
-    with Stage(clip, PICTURE_AND_VOICE, {"delay_ms": delay_ms}) as stage:
+    with Stage(clip, PICTURE_AND_VOICE, delay_ms) as stage:
         shift_ms = tapped_calibration(stage)
         with PictureTap(stage.bench.camera, measure.read_counter) as tap:
             time.sleep(seconds)
         sound = stage.bench.cable.sound().between(tap.times_ns[0], tap.times_ns[-1])
-        status = stage.status()
+        status = stage.twin.status()
     picture = measure.picture_series(tap.times_ns, tap.seen, clip)
     step = measure.step(picture, measure.voice_series(sound, clip))
     video = next(s for s in status["streams"].values() if s["kind"] == "video")
@@ -137,15 +137,15 @@ class BadgeCheck:
         return "RAW"
 
 
-def kill_engine(clip: Clip, times: int, pause_s: float = 4.0, settings: dict[str, Any] | None = None) -> KillResult:
+def kill_engine(clip: Clip, times: int, pause_s: float = 4.0) -> KillResult:
     """`kill -9` of the engine again and again, with an eye on every frame and an ear on every sample."""
     check = BadgeCheck(clip.size)
     away, back = [], []
-    with Stage(clip, PICTURE_AND_VOICE, settings) as stage:
+    with Stage(clip, PICTURE_AND_VOICE) as stage:
         with PictureTap(stage.bench.camera, check) as tap:
             for _ in range(times):
                 time.sleep(pause_s)
-                pid = stage.engine_pid()
+                pid = stage.twin.engine_pid()
                 assert pid is not None
                 os.kill(pid, signal.SIGKILL)
                 killed_s = time.monotonic()
@@ -153,7 +153,7 @@ def kill_engine(clip: Clip, times: int, pause_s: float = 4.0, settings: dict[str
                 away.append(_away_s(tap, killed_s))
             time.sleep(pause_s)
         sound = stage.bench.cable.sound().between(tap.times_ns[0], tap.times_ns[-1])
-        restarts = int(stage.status()["host"]["restarts"])
+        restarts = int(stage.twin.status()["host"]["restarts"])
         ending = stage.bench.obs.close()
     return KillResult(
         times,
@@ -172,7 +172,7 @@ def _until_finishing(stage: Stage, old_pid: int, timeout_s: float = 30.0) -> flo
     """When (monotonic seconds) an engine after `old_pid` finishes pictures with a face in them."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        status = stage.status()
+        status = stage.twin.status()
         if status and status["pid"] != old_pid:
             video = [s for s in status["streams"].values() if s["kind"] == "video"]
             if video and video[0]["counts"].get("finished", 0) > 0:
@@ -208,7 +208,7 @@ def measure_cost(clip: Clip, seconds: float) -> CostResult:
     for kinds in ((), ALL_FILTERS):
         with Stage(clip, kinds, wait=bool(kinds)) as stage:
             time.sleep(seconds)
-            status = stage.status() or status
+            status = stage.twin.status() or status
             ending = stage.bench.obs.close()
         row = ending.profile["tick_sources"]
         lagged = ending.lagged_frames / max(1, ending.rendered_frames)
@@ -261,7 +261,7 @@ def live_busily(clip: Clip, other: Clip, reloads: int, switches: int) -> LifeRes
             obs.ask("SetCurrentSceneCollection", sceneCollectionName=name)
         if switches % 2:
             obs.ask("SetCurrentSceneCollection", sceneCollectionName="Rig")
-        stage.wait_for_twin()
+        stage.twin.wait_showing()
         ending = obs.close()
     return LifeResult(reloads, switches, True, ending.exit_status, ending.memory_leaks)
 

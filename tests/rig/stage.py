@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from obs_twin.engine.control import EngineNotRunningError, ask
 from obs_twin.link.paths import user_dirs
 from obs_twin.twin.pack import PackMissing, find_pack
 from obs_twin.twin.synthetic.clip import make_actor_clip
@@ -23,11 +20,10 @@ from obs_twin.twin.synthetic.persona import build_persona_pack
 
 from .bench import Bench
 from .clip import Clip, write_clip
-from .process import RigError
-from .scene import Filter, SceneCollection, Script, media
+from .scene import Settings
 from .sound import SAMPLE_RATE_HZ
+from .twin import ACTOR, ENVIRONMENT, Twin, twin_collection, twin_filters
 
-SCRIPT = Path(__file__).resolve().parents[2] / "obs_twin" / "obs_twin_script.py"
 FPS = 30
 PERSONA = "ada"
 ALL_FILTERS = ("obs_twin_face", "obs_twin_background", "obs_twin_voice")
@@ -77,10 +73,13 @@ def _pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
 class Stage:
     """Context manager: `clip` plays in OBS through our filters; inside, the twin is on.
 
+    OBS_TWIN_HOME is the bench's own meanwhile, so that the command line's functions reach this engine.
+
     Args:
         clip: what the source plays.
         kinds: filter ids, first to last.
-        settings: for all of them.
+        delay_ms: the delay D.
+        settings: of each filter, as `twin_filters` takes them (`face={...}`).
         wait: whether to wait until twin pictures leave OBS and the opening notice is over.
     """
 
@@ -88,18 +87,15 @@ class Stage:
         self,
         clip: Clip,
         kinds: tuple[str, ...] = ("obs_twin_face", "obs_twin_voice"),
-        settings: dict[str, Any] | None = None,
+        delay_ms: int = 1500,
+        settings: dict[str, Settings] | None = None,
         *,
-        folder: Path | None = None,
         wait: bool = True,
-        environment: dict[str, str] | None = None,
     ) -> None:
-        chosen = {"twin": PERSONA, "delay_ms": 1500, **(settings or {})}
-        names = {"obs_twin_face": "Twin Face", "obs_twin_voice": "Twin Voice", "obs_twin_background": "Twin Background"}
-        filters = tuple(Filter(kind, names[kind], chosen) for kind in kinds)
-        collection = SceneCollection((media("Actor", clip.path, filters),), (Script(SCRIPT),))
+        collection = twin_collection(clip.path, twin_filters(kinds, delay_ms, **(settings or {})))
         self.clip = clip
-        self.bench = Bench(collection, clip.size, FPS, folder, environment)
+        self.bench = Bench(collection, clip.size, FPS, environment=ENVIRONMENT)
+        self.twin = Twin(self.bench)
         self._wait = wait
         self._home_before: str | None = None
 
@@ -110,7 +106,7 @@ class Stage:
         os.environ["OBS_TWIN_HOME"] = str(self.bench.twin_home)
         if self._wait:
             try:
-                self.wait_for_twin()
+                self.twin.wait_showing()
             except BaseException:
                 self.__exit__(None, None, None)
                 raise
@@ -125,37 +121,11 @@ class Stage:
             os.environ["OBS_TWIN_HOME"] = self._home_before
         self.bench.__exit__(kind, error, trace)
 
-    def status(self) -> dict[str, Any]:
-        """The engine's status; empty while none answers."""
-        try:
-            return ask({"ask": "status"})
-        except EngineNotRunningError:
-            return {}
-
     def engine_log(self) -> str:
         """What the engine has logged."""
         path = user_dirs().logs / "engine.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def engine_pid(self) -> int | None:
-        """Process number of the newest engine, from its door; None before there is one."""
-        try:
-            return int(json.loads((user_dirs().state / "engine.json").read_text())["pid"])
-        except (OSError, ValueError, KeyError):
-            return None
-
-    def wait_for_twin(self, timeout_s: float = 60.0) -> None:
-        """Until every source shows its twin. Raises RigError with the engine's log if none comes."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            showing = self.status().get("host", {}).get("showing", {})
-            if showing and all(shown == "twin" for shown in showing.values()):
-                return
-            if not self.bench.obs.running:
-                raise RigError(f"OBS ended:\n{self.bench.obs.log[-3000:]}")
-            time.sleep(0.2)
-        raise RigError(f"no twin within {timeout_s:.0f} s:\n{json.dumps(self.status())}\n{self.engine_log()[-3000:]}")
-
     def set_filter(self, name: str, **settings: Any) -> None:
         """Change a filter's settings as a user would."""
-        self.bench.obs.ask("SetSourceFilterSettings", sourceName="Actor", filterName=name, filterSettings=settings)
+        self.bench.obs.ask("SetSourceFilterSettings", sourceName=ACTOR, filterName=name, filterSettings=settings)
