@@ -27,6 +27,7 @@ def test_pitch_and_spectrum_tell_two_speakers_apart(woman: VoiceTarget) -> None:
     man = analyse(speech.samples, speech.sample_rate_hz)
     assert 160 < woman.f0_hz < 240
     assert 90 < man.f0_hz < 135
+    assert 0.8 < man.formant_hz / woman.formant_hz < 0.95
     assert np.abs(np.subtract(woman.cepstrum_mean, man.cepstrum_mean)).max() > 0.1
 
 
@@ -64,6 +65,7 @@ def test_saved_and_loaded_it_is_the_same(woman: VoiceTarget, tmp_path: Path) -> 
         ({"format": "something else"}, "is not a voice target"),
         ({"version": 99}, "version 99"),
         ({"log_f0_mean": None}, "log_f0_mean must be a number"),
+        ({"formant_hz": 1e9}, "formant_hz must be a number from"),
         ({"log_f0_mean": 40.0}, "log_f0_mean must be a number from"),
         ({"log_f0_deviation": float("nan")}, "log_f0_deviation"),
         ({"cepstrum_mean": [1.0, 2.0]}, "cepstrum_mean must be a list of"),

@@ -59,3 +59,33 @@ def stretched(spectra: F64, ratio: float) -> F64:
     low = np.minimum(position.astype(np.intp), BINS - 2)
     weight = position - low
     return np.asarray(spectra[:, low] * (1 - weight) + spectra[:, low + 1] * weight)
+
+
+FORMANT_BAND_HZ = 5500.0  # holds five formants
+FORMANT_BINS = int(FORMANT_BAND_HZ / (WORK_RATE_HZ / FFT_SIZE)) + 1
+PREDICTION_ORDER = 11
+WIDEST_FORMANT_HZ = 600.0
+
+
+def upper_formants_hz(log_envelope: F64) -> F64:
+    """Mean of the third and the fourth formant (m,) of those of the n frames (n, BINS) that show four formants.
+
+    These two say how long the vocal tract is and little about the vowel. They are the poles of an all-pole fit
+    to the envelope's lower band (linear prediction; Markel and Gray 1976), which pitch cannot mislead as it
+    would a fit to the sound.
+    """
+    bins = np.arange(FORMANT_BINS) / FORMANT_BINS
+    power = np.exp(log_envelope[:, :FORMANT_BINS]) * (bins**2 + 0.003)  # the source's slope taken out
+    correlation = np.fft.irfft(power)[:, : PREDICTION_ORDER + 1]
+    order = np.arange(PREDICTION_ORDER)
+    matrix = correlation[:, np.abs(order[:, None] - order[None])]
+    matrix = matrix + np.eye(PREDICTION_ORDER) * (correlation[:, :1, None] * 1e-6 + 1e-30)
+    companion = np.zeros((len(power), PREDICTION_ORDER, PREDICTION_ORDER))
+    companion[:, 0] = np.linalg.solve(matrix, correlation[:, 1:, None])[:, :, 0]
+    companion[:, 1:, :-1] = np.eye(PREDICTION_ORDER - 1)
+    poles = np.linalg.eigvals(companion)
+    hz = np.angle(poles) / np.pi * FORMANT_BAND_HZ
+    width_hz = -np.log(np.maximum(np.abs(poles), 1e-9)) * 2 / np.pi * FORMANT_BAND_HZ
+    is_formant = (hz > 150) & (hz < FORMANT_BAND_HZ - 200) & (width_hz < WIDEST_FORMANT_HZ)
+    ordered = np.sort(np.where(is_formant, hz, np.inf), axis=1)
+    return np.asarray(ordered[np.isfinite(ordered[:, 3]), 2:4].mean(axis=1))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soxr
 
-from obs_twin.voice.envelope import CEPSTRA, cepstrum, measure
+from obs_twin.voice.envelope import CEPSTRA, cepstrum, measure, upper_formants_hz
 from obs_twin.voice.frames import BINS, FRAME_HOP, FRAME_S, WORK_RATE_HZ
 from obs_twin.voice.model import F32, F64, VoiceModelError
 from obs_twin.voice.pitch import track
@@ -26,12 +26,14 @@ class VoiceTarget:
     """Long-term statistics of one voice.
 
     log_f0_mean, log_f0_deviation: of ln(F0 in Hz) where voiced.
+    formant_hz: mean of the third and fourth formant, which tells the length of the vocal tract.
     cepstrum_mean, cepstrum_deviation: of the mel cepstra 1..24 of the log power envelope where voiced.
     voiced_s: seconds of voiced sound that they were measured from.
     """
 
     log_f0_mean: float
     log_f0_deviation: float
+    formant_hz: float
     cepstrum_mean: tuple[float, ...]
     cepstrum_deviation: tuple[float, ...]
     voiced_s: float
@@ -43,6 +45,7 @@ class VoiceTarget:
 
         check("log_f0_mean", self.log_f0_mean, math.log(50), math.log(600))
         check("log_f0_deviation", self.log_f0_deviation, 0.01, 1.0)
+        check("formant_hz", self.formant_hz, 1500.0, 5500.0)
         check("voiced_s", self.voiced_s, 0.0, 1e7)
         for name, low, high in (("cepstrum_mean", -20.0, 20.0), ("cepstrum_deviation", 1e-3, 20.0)):
             values = getattr(self, name)
@@ -108,9 +111,13 @@ def analyse(samples: F32, rate_hz: int) -> VoiceTarget:
         )
     log_f0 = np.log(f0_hz[voiced])
     rows = cepstrum(log_envelope[voiced])
+    formants_hz = upper_formants_hz(log_envelope[voiced])
+    if len(formants_hz) < 10:
+        raise VoiceModelError("no formants found in the recording: it may be too noisy, or no voice at all")
     return VoiceTarget(
         log_f0_mean=float(np.mean(log_f0)),
         log_f0_deviation=float(np.clip(np.std(log_f0), 0.02, 0.6)),
+        formant_hz=float(np.mean(formants_hz)),
         cepstrum_mean=tuple(rows.mean(axis=0).tolist()),
         cepstrum_deviation=tuple(np.maximum(rows.std(axis=0), 2e-3).tolist()),
         voiced_s=voiced_s,

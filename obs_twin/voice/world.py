@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from obs_twin.voice.envelope import CEPSTRA, FROM_CEPSTRUM, cepstrum, measure, stretched
+from obs_twin.voice.envelope import CEPSTRA, FROM_CEPSTRUM, cepstrum, measure, stretched, upper_formants_hz
 from obs_twin.voice.frames import BINS, FRAME_HOP, FRAME_S, WORK_RATE_HZ
 from obs_twin.voice.gate import LOOKAHEAD_FRAMES, SpeechGate
 from obs_twin.voice.model import F32, F64, VoiceModelError, VoiceSettings
@@ -35,6 +35,10 @@ PRIOR_SPREAD_FRAMES = 800
 KNOWN_ACTOR_FRAMES = 1000
 MEMORY_FRAMES = 6000  # 30 s of voice
 COLOUR_FRAMES = 400  # after 2 s of speech the colour is half-way to the target's
+FORMANT_EVERY = 4  # of the voiced frames, one is asked for its formants
+FORMANT_FRAMES = 60  # so many count as much as what the pitch tells of the vocal tract
+FORMANT_EXPONENT = 1.45  # stretching by 0.86 moves the measured formants by 0.90 only
+FORMANT_BIAS = 1.06  # what it takes beyond the measured ratio to be most like the target to a speaker embedder
 TRACT_EXPONENT = 1 / 3  # a voice of twice the pitch has formants 2 ** (1/3) higher (Nearey 1978)
 TRACT_LIMITS = (0.8, 1.25)
 SPREAD_LIMITS = (0.6, 1.6)
@@ -82,6 +86,7 @@ class WorldVoice:
             np.zeros(1), np.full(1, target.log_f0_deviation), PRIOR_SPREAD_FRAMES, MEMORY_FRAMES
         )
         self._colour = RunningMoments(np.zeros(CEPSTRA), np.zeros(CEPSTRA), 0.0, MEMORY_FRAMES)
+        self._formants = RunningMoments(np.zeros(1), np.zeros(1), 0.0, MEMORY_FRAMES / FORMANT_EVERY)
         self._gate = SpeechGate()
         self._start()
 
@@ -180,7 +185,9 @@ class WorldVoice:
         log_f0 = np.log(f0_hz[f0_hz > 0])[:, None]
         self._log_f0.add(log_f0)
         self._spread.add(log_f0 - self._log_f0.mean)
-        self._colour.add(cepstrum(log_envelope[f0_hz > 0]))
+        voiced = log_envelope[f0_hz > 0]
+        self._colour.add(cepstrum(voiced))
+        self._formants.add(upper_formants_hz(voiced[::FORMANT_EVERY])[:, None])
 
     def _pitch(self, f0_hz: F64) -> F64:
         """Map F0 (n,) so that its running mean and spread become the target's."""
@@ -193,8 +200,7 @@ class WorldVoice:
 
     def _timbre(self, log_envelope: F64) -> F64:
         """Move log envelopes (n, BINS) to the target's vocal tract and colour, loudness kept frame by frame."""
-        tract = math.exp(TRACT_EXPONENT * (self._target.log_f0_mean - float(self._log_f0.mean[0])))
-        tract = min(max(tract, TRACT_LIMITS[0]), TRACT_LIMITS[1]) * self._settings.formant_ratio
+        tract = self._tract() * self._settings.formant_ratio
         moved = stretched(log_envelope, tract)
         seen = self._colour.seen
         strength = self._settings.timbre_strength * seen / (seen + COLOUR_FRAMES)
@@ -204,6 +210,16 @@ class WorldVoice:
             moved = moved + strength * (FROM_CEPSTRUM @ shift)
         loudness = np.log(np.exp(log_envelope).sum(axis=1)) - np.log(np.exp(moved).sum(axis=1))
         return np.asarray(moved + loudness[:, None])
+
+    def _tract(self) -> float:
+        """Ratio of the target's formants to the actor's: first guessed from the pitch, then from the formants."""
+        guess = TRACT_EXPONENT * (self._target.log_f0_mean - float(self._log_f0.mean[0]))
+        seen = self._formants.seen
+        if seen:
+            ratio = self._target.formant_hz / float(self._formants.mean[0])
+            measured = FORMANT_EXPONENT * math.log(ratio) + math.log(FORMANT_BIAS)
+            guess += (measured - guess) * seen / (seen + FORMANT_FRAMES)
+        return min(max(math.exp(guess), TRACT_LIMITS[0]), TRACT_LIMITS[1])
 
     def _smooth_mean(self) -> F64:
         """The actor's long-term log envelope (1, BINS), smooth."""
