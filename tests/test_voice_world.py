@@ -127,7 +127,7 @@ def test_the_rooms_noise_becomes_silence(woman: VoiceTarget) -> None:
 
 def test_no_clicks_where_blocks_join(woman: VoiceTarget, converted: F32, man: F32) -> None:
     """Another delay cuts the sound into blocks elsewhere; a click would be in the one and not in the other."""
-    other = cut(voice(woman, d_ms=400), man, [1024])
+    other = cut(voice(woman, d_ms=220), man, [1024])
 
     def roughness(x: F32) -> np.ndarray:
         """Level of the second difference, each 5 ms."""

@@ -25,7 +25,7 @@ from obs_twin.voice.synthesis import PulseSynthesiser
 from obs_twin.voice.target import VoiceTarget
 
 COMPUTE_MARGIN_MS = 80  # of the delay budget, left for computing and for the way through the engine
-SHORTEST_BLOCK_MS, LONGEST_BLOCK_MS = 40, 200
+SHORTEST_BLOCK_MS, LONGEST_BLOCK_MS = 40, 100  # longer ones would only take longer
 LEFT_SAMPLES = LEFT_CONTEXT_SAMPLES  # history kept before the oldest frame still to be analysed
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8_000, 192_000
 
