@@ -9,6 +9,7 @@ feature and not by light (brows, lips, a moustache, hair on the forehead) are kn
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from obs_twin.face.observation import FloatArray
 from obs_twin.face.topology import (
@@ -60,13 +61,14 @@ class LightTransfer:
         self._kernel = smoothing_kernel(points, radii)
         x, y = points[:, 0], points[:, 1]
         z = points[:, 2]
-        self._trend = np.stack([np.ones_like(x), x, y, x * x, z], axis=1).astype(np.float64)
+        self._trend = np.stack([np.ones_like(x), x, y, x * x, z], axis=1).astype(np.float32)
         # Where to start from: the middle of the face is skin on everybody.
         seed = np.exp(-0.5 * np.square(points[:, :2] - points[4, :2]).sum(axis=1) / 0.3**2)
         self._seed = seed.astype(np.float32)
         self._prior = np.ones(MESH_POINTS, np.float32)
         self._prior[_FEATURES] = 0.02
-        self._area = 1.0 / smoothing_kernel(points, 0.07).sum(1)
+        self._plainness = (self._prior / smoothing_kernel(points, 0.07).sum(1)).astype(np.float32)
+        self._kernel_sum = _TREND_WEIGHT * self._kernel.sum(1, keepdims=True)
 
     def gains(self, tones: FloatArray, amount: float = 1.0) -> FloatArray:
         """Factors `(468, 3) float32` for the photo's channels at each mesh point.
@@ -76,26 +78,71 @@ class LightTransfer:
             amount: 0 keeps the photo's light, 1 takes all of the actor's.
         """
         ratio = np.log(tones + _DARKEST) - self._log_tones
-        trend, trust = self._robust_trend(ratio)
+        trend, trust = np.empty_like(ratio), np.empty(MESH_POINTS, np.float32)
+        _robust_trend(ratio, self._trend, self._plainness, self._seed, trend, trust)
         weight = self._prior * trust
         local = self._kernel @ np.concatenate([(ratio - trend) * weight[:, None], weight[:, None]], axis=1)
-        smooth = trend + local[:, :3] / (local[:, 3:] + _TREND_WEIGHT * self._kernel.sum(1, keepdims=True))
+        smooth = trend + local[:, :3] / (local[:, 3:] + self._kernel_sum)
         factors: FloatArray = np.exp(np.float32(amount) * smooth).astype(np.float32)
         return factors
 
-    def _robust_trend(self, ratio: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """A plain surface through most of the points, and how far each point is to be trusted (0..1)."""
-        counted = self._seed
-        for _ in range(4):
-            weighted = self._trend * (counted * self._prior * self._area)[:, None]
-            normal = weighted.T @ self._trend
-            normal[np.diag_indices_from(normal)] += _TREND_RIDGE * np.trace(normal)
-            trend = (self._trend @ np.linalg.solve(normal, weighted.T @ ratio)).astype(np.float32)
-            rest = ratio - trend
-            brightness = rest.mean(axis=1)
-            chroma = np.square(np.abs(rest - brightness[:, None]).max(axis=1) / np.float32(_CHROMA_OUTLIER))
-            counted = np.square(np.clip(1 - chroma - np.square(brightness / np.float32(_OUTLIER)), 0, 1))
-        # Much darker than the trend is the actor's hair or beard. Much brighter is a shadow in the photo, which must
-        # go: it is left out of the trend only.
-        brighter = np.square(np.clip(1 - chroma - np.square(brightness / np.float32(_BRIGHT_OUTLIER)), 0, 1))
-        return trend, np.where(brightness > 0, brighter, counted).astype(np.float32)
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _robust_trend(
+    ratio: FloatArray, basis: FloatArray, weight: FloatArray, seed: FloatArray, trend: FloatArray, trust: FloatArray
+) -> None:
+    """A plain surface through most of the points, and how far each point is to be trusted.
+
+    Iteratively reweighted least squares with Tukey's biweight.
+
+    Args:
+        ratio: `(N, 3)`, log colours of actor over photo.
+        basis: `(N, K)`, the surface's terms at each point.
+        weight: `(N,)`, area and expected plainness of each point.
+        seed: `(N,)` 0..1, which points to believe at first.
+        trend: `(N, 3)`, gets the surface.
+        trust: `(N,)`, gets 0..1.
+    """
+    points, terms = basis.shape
+    trust[:] = seed
+    normal = np.empty((terms, terms + 3), np.float64)
+    for step in range(4):
+        normal[:] = 0.0
+        for n in range(points):
+            w = trust[n] * weight[n]
+            for i in range(terms):
+                wi = w * basis[n, i]
+                for j in range(i, terms):
+                    normal[i, j] += wi * basis[n, j]
+                for c in range(3):
+                    normal[i, terms + c] += wi * ratio[n, c]
+        ridge = 0.0
+        for i in range(terms):
+            ridge += normal[i, i] * _TREND_RIDGE
+            for j in range(i):
+                normal[i, j] = normal[j, i]
+        for i in range(terms):
+            normal[i, i] += ridge + 1e-12
+        # Gauss elimination; the matrix is positive definite, so that its diagonal serves as the pivots.
+        for i in range(terms):
+            for k in range(terms):
+                if k != i:
+                    share = normal[k, i] / normal[i, i]
+                    for j in range(i, terms + 3):
+                        normal[k, j] -= share * normal[i, j]
+        for n in range(points):
+            brightness = 0.0
+            for c in range(3):
+                value = 0.0
+                for i in range(terms):
+                    value += basis[n, i] * normal[i, terms + c] / normal[i, i]
+                trend[n, c] = value
+                brightness += (ratio[n, c] - value) / 3
+            chroma = 0.0
+            for c in range(3):
+                chroma = max(chroma, abs(ratio[n, c] - trend[n, c] - brightness))
+            # Much darker than the trend is the actor's hair or beard. Much brighter is a shadow in the photo, which
+            # must go: it is left out of the trend only.
+            limit = _BRIGHT_OUTLIER if step == 3 and brightness > 0 else _OUTLIER
+            rest = 1.0 - (chroma / _CHROMA_OUTLIER) ** 2 - (brightness / limit) ** 2
+            trust[n] = max(rest, 0.0) ** 2

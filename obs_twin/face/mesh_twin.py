@@ -41,6 +41,7 @@ _SHAPE_RADIUS = 0.04  # finer differences in shape than this, in units of the he
 _LIGHT_RADII, _LIGHT_DEPTH = (0.13, 0.25), 0.25  # in units of the head's size
 _CHIN_SHARE = 0.35
 _SEAM_SOFTNESS = 0.006
+_MIN_GRAIN = 1.0  # levels; less is not seen
 # Differences between actor and twin (`rasterise.keep_in_front`) from which on a pixel of the forehead is hair.
 _HAIR_FROM, _HAIR_FULLY = 0.32, 0.6
 
@@ -166,10 +167,10 @@ class MeshTwin:
         if chosen.hair_in_front > 0:
             shown = np.empty_like(coverage)
             keep_in_front(base, layer, zone, _HAIR_FROM, _HAIR_FULLY, shown)
-            coverage = np.asarray(cv2.multiply(coverage, _blurred(shown, 1.0), scale=1 / 255), np.uint8)
+            coverage = np.asarray(cv2.multiply(coverage, cv2.blur(shown, (3, 3)), scale=1 / 255), np.uint8)
         coverage = _blurred(coverage, max(head_px * _SEAM_SOFTNESS, 0.7, blur_px))
         grain = chosen.grain * look.noise
-        soft = _blurred(base, 1.0) if grain > 0.5 else base
+        soft = _blurred(base, 1.0) if grain > _MIN_GRAIN else base
         blend(base, soft, layer, coverage, chosen.strength, 2.5 * grain, target)
 
     def _tint_irises(

@@ -261,7 +261,9 @@ class FacePerceiver:
             lids[:, 0] = EYE_PX - lids[:, 0]
             iris[:, 0] = EYE_PX - iris[:, 0]
         radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
-        tone = iris_tone(crop, iris[0], radius)
+        before = self._eyes[side]
+        old = before is None or self._frame_number % _DETAIL_EVERY_FRAMES == 0
+        tone = iris_tone(crop, iris[0], radius) if old or before is None else before.tone
         offset = (lids - square.from_frame(mesh[eye, :2])) / EYE_PX
         return _Look(offset.astype(np.float32), iris / np.float32(EYE_PX), tone)
 
