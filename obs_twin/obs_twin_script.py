@@ -1,9 +1,12 @@
 """The script that a user adds under Tools > Scripts. It only introduces OBS and the host to each other."""
 
+from __future__ import annotations
+
 import os
 import sys
+from typing import Any
 
-import obspython as obs  # type: ignore[import-not-found]
+import obspython as obs
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if _ROOT not in sys.path:
@@ -29,10 +32,10 @@ _HOTKEYS = {
     "obs_twin.reveal": ("OBS Twin: reveal the real person (on/off)", lambda h: h.set_reveal(not h.reveal)),
     "obs_twin.panic": ("OBS Twin: panic - card and silence (on/off)", lambda h: h.set_panic(not h.panic)),
 }
-_hotkey_ids = {}
+_hotkey_ids: dict[str, Any] = {}
 
 
-def script_description():
+def script_description() -> str:
     return (
         "<b>OBS Twin</b> - a consented, disclosed digital twin.<br>Adds the filters Twin Face, Twin Voice and Twin "
         "Background to OBS's own filter dialogs. Set hotkeys for <i>reveal</i> and <i>panic</i> in "
@@ -40,13 +43,13 @@ def script_description():
     )
 
 
-def script_load(settings):
+def script_load(settings: Any) -> None:
     host = twin_host.get()
     host.script_loaded()
     obs.obs_frontend_add_event_callback(_on_event)
     for name, (description, action) in _HOTKEYS.items():
 
-        def pressed(down, action=action):
+        def pressed(down: bool, action: Any = action) -> None:
             if down:
                 action(host)
 
@@ -57,11 +60,11 @@ def script_load(settings):
         obs.obs_data_array_release(saved)
 
 
-def script_unload():
+def script_unload() -> None:
     twin_host.get().script_unloaded()
 
 
-def script_save(settings):
+def script_save(settings: Any) -> None:
     for name, hotkey in _hotkey_ids.items():
         keys = obs.obs_hotkey_save(hotkey)
         obs.obs_data_set_array(settings, name, keys)
@@ -69,16 +72,16 @@ def script_save(settings):
     obs.obs_data_set_int(settings, "delay_ms", twin_host.get().delay.delay_ms)
 
 
-def script_defaults(settings):
+def script_defaults(settings: Any) -> None:
     obs.obs_data_set_default_int(settings, "delay_ms", DEFAULT_DELAY_MS)
 
 
-def script_update(settings):
+def script_update(settings: Any) -> None:
     if obs.obs_data_has_user_value(settings, "delay_ms"):
         twin_host.get().choose_delay(obs.obs_data_get_int(settings, "delay_ms"))
 
 
-def script_properties():
+def script_properties() -> Any:
     host = twin_host.get()
     props = obs.obs_properties_create()
     text, level = host.panel_text()
@@ -94,7 +97,7 @@ def script_properties():
     return props
 
 
-def _show(props):
+def _show(props: Any) -> bool:
     text, level = twin_host.get().panel_text()
     state = obs.obs_properties_get(props, "state")
     obs.obs_property_set_description(state, text)
@@ -102,22 +105,22 @@ def _show(props):
     return True
 
 
-def _refresh(props, prop):
+def _refresh(props: Any, prop: Any) -> bool:
     return _show(props)
 
 
-def _reveal(props, prop):
+def _reveal(props: Any, prop: Any) -> bool:
     host = twin_host.get()
     host.set_reveal(not host.reveal)
     return _show(props)
 
 
-def _panic(props, prop):
+def _panic(props: Any, prop: Any) -> bool:
     host = twin_host.get()
     host.set_panic(not host.panic)
     return _show(props)
 
 
-def _on_event(event):
+def _on_event(event: int) -> None:
     if event in _EVENTS:
         twin_host.get().frontend_event(_EVENTS[event])

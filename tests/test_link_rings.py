@@ -1,6 +1,7 @@
 """The rings between host and engine, on both sides of real shared memory."""
 
 import ctypes
+import itertools
 import json
 import os
 import subprocess
@@ -41,7 +42,7 @@ def test_both_sides_see_the_same_ring_and_format() -> None:
 def test_slots_card_and_slate_do_not_overlap() -> None:
     ring = FrameRing.create(4, PICTURE)
     offsets = [ring.picture_offset(i) for i in range(ring.slate_index + 1)]
-    assert all(b - a >= PICTURE.slot_bytes for a, b in zip(offsets, offsets[1:], strict=False))
+    assert all(b - a >= PICTURE.slot_bytes for a, b in itertools.pairwise(offsets))
     assert offsets[0] >= ctypes.sizeof(type(ring.table[0])) * 4
     assert offsets[-1] + PICTURE.slot_bytes <= ring_bytes(4, PICTURE.slot_bytes) == ring.shared.bytes
     ring.close()

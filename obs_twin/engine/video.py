@@ -32,6 +32,7 @@ from obs_twin.background import compose
 from obs_twin.background.matte import Matte
 from obs_twin.engine.metrics import Metrics
 from obs_twin.engine.pixels import Codec
+from obs_twin.engine.priority import lower_thread
 from obs_twin.engine.twins import Twin, TwinLibrary, read_picture
 from obs_twin.face.observation import FaceObservation
 from obs_twin.face.settings import FaceSettings
@@ -138,7 +139,7 @@ class VideoWorker:
         self._fitted: tuple[U8, compose.Backdrop] | None = None
         self._running = True
         workers = max(1, (os.cpu_count() or 2) - 1)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="finish")
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="finish", initializer=lower_thread)
         self._in_flight = threading.Semaphore(workers + 1)
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"video {name}")
         self._thread.start()
@@ -173,6 +174,7 @@ class VideoWorker:
     # ---- intake -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        lower_thread()
         try:
             self._take_frames()
         except Exception:
