@@ -158,7 +158,7 @@ def test_the_nearer_triangle_wins_and_back_faces_are_left_out() -> None:
     front, near = [0, 2, 1], [3, 5, 4]
     buffer = VisibilityBuffer.empty(20, 20)
     draw_triangles(
-        screen, np.array([front, near, [0, 1, 2]], np.int32), False, buffer.depth, buffer.triangle, buffer.weights
+        screen, np.array([front, near, [0, 1, 2]], np.int32), (0, 0), buffer.depth, buffer.triangle, buffer.weights
     )
     assert buffer.triangle[5, 5] == 1
     assert buffer.depth[5, 5] == pytest.approx(3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .head import SKIN, Head
+from .head import SKIN, Head, head_weight
 from .noise import noise_at
 from .raster import vertex_normals
 
@@ -60,9 +60,9 @@ def dress(head: Head) -> Clothing:
         vee = (x - slope * (y - low)) / np.hypot(1.0, slope)
         front = np.clip((z + 1.0) / 0.3, 0, 1)
         edge = edge + (vee - edge) * front * front * (3 - 2 * front)
-    layer = _Layer(edge.astype(np.float32), 0.07, 0.13, clothes.colour, 1.0)
+    layer = _Layer(edge.astype(np.float32), 0.07, 0.17, clothes.colour, 1.0)
     vertices, triangles, albedo, crease = _shell(head, layer)
-    return Clothing(vertices, triangles, albedo, crease, np.zeros(len(vertices), np.float32))
+    return Clothing(vertices, triangles, albedo, crease, head_weight(vertices))
 
 
 def _collar_height(head: Head) -> float:
@@ -81,38 +81,31 @@ _Part = tuple[FloatArray, IntArray, FloatArray, FloatArray]
 
 
 def _shell(head: Head, layer: _Layer) -> _Part:
-    rest = head.rest
     triangles = head.topology.triangles[head.topology.material == SKIN]
-    normals = vertex_normals(rest, triangles)
-    # Cloth bridges hollows: smooth the direction in which it stands off.
-    d = layer.edge
+    normals = vertex_normals(head.rest, triangles)
+    triangles = triangles[(head.rest[triangles][:, :, 1] < -1.0).all(axis=1)]
+    rest, normals, d, triangles = _cut(head.rest, normals, layer.edge, triangles)
     t = np.clip(d / layer.hem, 0, 1)
     roll = np.sqrt(np.clip(1 - (1 - t) ** 2, 0, 1))
-    rib = 0.35 * layer.thickness * np.exp(-(((d - 0.5 * layer.hem) / (0.4 * layer.hem)) ** 2))
-    fold = (
-        (noise_at(rest * np.array([1.0, 0.35, 1.0], np.float32), 1.6, 2) - 0.5)
-        * 0.10
-        * layer.folds
-        * np.clip(d / 0.5, 0, 1)
-    )
+    rib = 0.35 * layer.thickness * np.exp(-(((d - 0.5 * layer.hem) / (0.4 * layer.hem)) ** 2)) * t
+    wrinkles = noise_at(rest * np.array([1.0, 0.35, 1.0], np.float32), 1.6, 2) - 0.5
+    fold = wrinkles * 0.10 * layer.folds * np.clip(d / 0.5, 0, 1)
     away = layer.thickness * roll + rib + fold + 0.028
     vertices = rest + normals * away[:, None].astype(np.float32)
-    triangles = triangles[(rest[triangles][:, :, 1] < -1.0).all(axis=1)]
     albedo = np.tile(np.asarray(layer.colour, np.float32), (len(rest), 1))
-    ribbed = (d > 0) & (d < layer.hem)
-    crease = (
-        1
-        - 0.35 * np.exp(-(((d - layer.hem) / 0.025) ** 2))
-        - 0.15 * ribbed * (0.5 + 0.5 * np.sin(np.arctan2(rest[:, 0], rest[:, 2] + 0.6) * 150))
-    )
-    return _cut(d, triangles, vertices.astype(np.float32), albedo, crease.astype(np.float32))
+    # The seam of the hem, and its ribs.
+    ribs = 0.5 + 0.5 * np.sin(np.arctan2(rest[:, 0], rest[:, 2] + 0.6) * 150)
+    crease = 1 - 0.22 * np.exp(-(((d - layer.hem) / 0.04) ** 2)) - 0.10 * (d < layer.hem) * ribs
+    return vertices.astype(np.float32), triangles, albedo, crease.astype(np.float32)
 
 
-def _cut(edge: FloatArray, triangles: IntArray, vertices: FloatArray, albedo: FloatArray, crease: FloatArray) -> _Part:
-    """Cut the mesh along ``edge`` = 0 and keep the positive side."""
+def _cut(
+    rest: FloatArray, normals: FloatArray, edge: FloatArray, triangles: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
+    """Cut the mesh along ``edge`` = 0 and keep the positive side: rest positions, normals, edge and triangles."""
     inside = edge[triangles] > 0
     kept = [triangles[inside.all(axis=1)]]
-    table = np.concatenate([vertices, albedo, crease[:, None]], axis=1)
+    table = np.concatenate([rest, normals, edge[:, None]], axis=1)
     added: list[FloatArray] = []
     known: dict[tuple[int, int], int] = {}
 
@@ -124,12 +117,9 @@ def _cut(edge: FloatArray, triangles: IntArray, vertices: FloatArray, albedo: Fl
             added.append(table[a] * (1 - f) + table[b] * f)
         return known[key]
 
+    across = inside.any(axis=1) & ~inside.all(axis=1)
     extra: list[list[int]] = []
-    for corners, signs in zip(
-        triangles[inside.any(axis=1) & ~inside.all(axis=1)].tolist(),
-        inside[inside.any(axis=1) & ~inside.all(axis=1)].tolist(),
-        strict=True,
-    ):
+    for corners, signs in zip(triangles[across].tolist(), inside[across].tolist(), strict=True):
         ring: list[int] = []
         for k in range(3):
             a, b = corners[k], corners[(k + 1) % 3]
@@ -141,12 +131,6 @@ def _cut(edge: FloatArray, triangles: IntArray, vertices: FloatArray, albedo: Fl
     if extra:
         kept.append(np.asarray(extra, np.int32))
         table = np.concatenate([table, np.asarray(added, np.float32)])
-    table = table.astype(np.float32)
     used, index = np.unique(np.concatenate(kept), return_inverse=True)
-    table = table[used]
-    return (
-        np.ascontiguousarray(table[:, :3]),
-        np.ascontiguousarray(index.reshape(-1, 3).astype(np.int32)),
-        np.ascontiguousarray(table[:, 3:6]),
-        np.ascontiguousarray(table[:, 6]),
-    )
+    table = np.ascontiguousarray(table[used], np.float32)
+    return table[:, :3], table[:, 3:6], table[:, 6], np.ascontiguousarray(index.reshape(-1, 3), np.int32)

@@ -124,6 +124,7 @@ def _grow(
     follow: float,
     hold: float,
     rise: float,
+    tuck: float,
     cling: float,
     frizz: float,
     low: FloatArray,
@@ -149,6 +150,9 @@ def _grow(
             gx = comb[s, 0] * held
             gy = comb[s, 1] * held - gravity * min(1.0, 0.35 + 2.0 * t)
             gz = comb[s, 2] * held
+            turned_in = tuck * max(t - 0.62, 0.0) / 0.38
+            gx -= turned_in * position[0]
+            gz -= turned_in * (position[2] + 0.75)
             wave = frizz * (0.3 + t)
             gx += wave * (noise(position[0] * 5, position[1] * 2.4 + 9, position[2] * 5 + curl[s]) - 0.5) * 2
             gz += wave * (noise(position[0] * 5 + 40, position[1] * 2.4, position[2] * 5 + curl[s]) - 0.5) * 2
@@ -273,14 +277,14 @@ def grow_scalp_hair(head: Head, field: HeadField, strands: int) -> Hair:
         points = 7
         top = np.clip((y - 0.42) / 0.35, 0, 1) * np.clip(1.15 - np.abs(x) / 0.75, 0, 1)
         lengths = 0.10 + 0.34 * top * (0.75 + 0.45 * rng.random(strands)) + 0.03 * rng.random(strands)
-        comb = np.stack([0.55 - 0.5 * x, 0.25 + 0.0 * x, 0.35 - 0.5 * z], axis=1)
+        comb = np.stack([0.30 - 0.45 * x, 0.30 + 0.0 * x, 0.30 - 0.5 * z], axis=1)
         sides = (1 - top)[:, None]
         comb = comb * (1 - sides) + sides * np.stack([0 * x, -0.9 + 0 * x, -0.45 + 0 * x], axis=1)
         comb += 0.25 * np.stack([noise_at(roots + 3 * k, 4.5, 1) - 0.5 for k in range(3)], axis=1) * 2
-        comb += rng.normal(0, 0.10, comb.shape)
+        comb += rng.normal(0, 0.07, comb.shape)
         lift = np.where(top > 0.3, 0.62, 0.30) + rng.normal(0, 0.05, strands)
         layer = 0.03 + 0.16 * top * rng.random(strands)
-        gravity, follow, hold, rise, cling, frizz = 0.10, 0.9, 0.8, 3.0, 0.0, 0.22
+        gravity, follow, hold, rise, tuck, cling, frizz = 0.22, 0.9, 0.8, 3.0, 0.0, 0.22, 0.16
     else:
         points = 26
         # The parting lies on her left, and is not quite straight.
@@ -289,13 +293,18 @@ def grow_scalp_hair(head: Head, field: HeadField, strands: int) -> Hair:
         from_part = np.clip(np.abs(x - part_x) / 0.30, 0, 1) ** 0.7
         front = np.clip((z + 0.55) / 0.6, 0, 1)
         lengths = np.where(y > 0.2, 1.62, 1.30 + 0.3 * y) + 0.30 * (x < part_x) * np.clip(y, 0, 1)
-        lengths = lengths * (0.94 + 0.10 * rng.random(strands))
+        lengths = lengths * (0.90 + 0.13 * rng.random(strands))
         down = np.clip((0.9 - y) / 0.9, 0, 1)
-        comb = np.stack([side * (0.95 - 0.3 * down), -0.15 - 0.9 * down, -0.12 - 0.60 * front * down], axis=1)
-        comb += rng.normal(0, 0.05, comb.shape)
+        # Over the middle of the forehead hair is combed up and back first, or it would fall into the face.
+        brim = np.exp(-((x / 0.42) ** 2)) * np.clip((z + 0.35) / 0.3, 0, 1)
+        comb = np.stack(
+            [side * (0.95 - 0.3 * down), -0.10 - 0.9 * down + 0.30 * brim, -0.30 - 0.45 * front * down - 0.45 * brim],
+            axis=1,
+        )
+        comb += rng.normal(0, 0.04, comb.shape)
         lift = 0.10 + 0.22 * from_part + rng.normal(0, 0.03, strands)
         layer = 0.025 + (0.03 + 0.17 * from_part) * rng.random(strands) ** 0.8
-        gravity, follow, hold, rise, cling, frizz = 0.85, 0.9, 6.0, 2.2, 0.6, 0.09
+        gravity, follow, hold, rise, tuck, cling, frizz = 0.85, 0.9, 6.0, 2.2, 0.9, 0.6, 0.10
     comb /= np.linalg.norm(comb, axis=1, keepdims=True)
     vertices = _grow(
         roots,
@@ -310,6 +319,7 @@ def grow_scalp_hair(head: Head, field: HeadField, strands: int) -> Hair:
         follow,
         hold,
         rise,
+        tuck,
         cling,
         frizz,
         field.low,
@@ -330,7 +340,7 @@ def _clear_of_the_face(head: Head, vertices: FloatArray, points: int) -> tuple[F
     """Leave out the strands that fall over the face; returns what is left and which strands those are."""
     strands = vertices.reshape(-1, points, 3)
     x, y, z = np.abs(strands[..., 0]), strands[..., 1], strands[..., 2]
-    border = np.interp(y, [-1.2, -0.9, -0.5, 0.0, 0.35, 0.55], [0.3, 0.46, 0.57, 0.62, 0.55, 0.30])
+    border = np.interp(y, [-1.2, -0.9, -0.5, 0.0, 0.35, 0.55], [0.3, 0.46, 0.57, 0.61, 0.46, 0.12])
     kept = np.asarray(~((z > -0.35) & (y < 0.55) & (x < border)).any(axis=1), np.bool_)
     return np.ascontiguousarray(strands[kept].reshape(-1, 3)), kept
 
@@ -562,7 +572,7 @@ def _shade(
         vz /= length
         own = tone[i // points]
         shift = (own - 0.5) * 0.35
-        body = 0.6 + 0.8 * own
+        body = 0.45 + 1.1 * own
         up = outward[i, 1] * 0.5 + 0.5
         for c in range(3):
             out[i, c] = colour[c] * body * (sky[c] * up + ground[c] * (1 - up)) * occlusion[i] * 1.4
@@ -582,8 +592,8 @@ def _shade(
             lean = (tx * hx + ty * hy + tz * hz) / (np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-6)
             a = lean + 0.10 + shift
             b = lean - 0.16 + shift
-            first = 0.11 * light * np.exp(-45.0 * a * a)
-            second = 0.30 * light * np.exp(-11.0 * b * b)
+            first = 0.075 * light * np.exp(-45.0 * a * a)
+            second = 0.38 * light * np.exp(-11.0 * b * b)
             diffuse = 0.75 * light * across * body
             for c in range(3):
                 out[i, c] += radiance[n, c] * (diffuse * colour[c] + first + second * highlight[c])

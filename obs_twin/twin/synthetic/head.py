@@ -144,7 +144,7 @@ class Head:
         self.rest = self.topology.refine(self.coarse)
         self.masks = self._masks(source, np.concatenate([uv, np.zeros((len(teeth_vertices), 2), np.float32)]))
         self.neck_pivot = np.array([0.0, -1.05, -0.85], np.float32)
-        self.follow = _head_weight(self.coarse)
+        self.follow = head_weight(self.coarse)
 
     def _masks(self, source: BaseMeshFile, uv: FloatArray) -> dict[str, FloatArray]:
         """Region -> (V,) float32 0..1 on the fine mesh."""
@@ -215,12 +215,16 @@ def _sample(picture: FloatArray, uv: FloatArray) -> FloatArray:
     ).astype(np.float32)
 
 
-def _head_weight(points: FloatArray) -> FloatArray:
+def head_weight(points: FloatArray) -> FloatArray:
     """How much each point follows the head: 1 on the skull, falling along the neck to 0 at the collar bones."""
     # The line along which the neck bends runs down and forward: the nape is fixed lower than the throat.
     height = points[:, 1] + 0.25 * (points[:, 2] + 0.8)
     t = np.clip((height + 2.15) / 1.05, 0.0, 1.0)
-    return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
+    weight = t * t * (3.0 - 2.0 * t)
+    # Shoulders and the sides of the neck's root stay.
+    out = np.clip((np.hypot(points[:, 0], points[:, 2] + 0.85) - 0.62) / 0.55, 0.0, 1.0)
+    low = np.clip((-0.95 - points[:, 1]) / 0.35, 0.0, 1.0)
+    return np.asarray(weight * (1 - out * low), np.float32)
 
 
 def _lower_arms(vertices: FloatArray, groups: dict[str, IntArray]) -> None:

@@ -47,12 +47,15 @@ class VisibilityBuffer:
 def draw_triangles(
     screen: FloatArray,
     triangles: IntArray,
-    two_sided: bool,
+    two_sided: tuple[int, int],
     depth: FloatArray,
     triangle: IntArray,
     weights: FloatArray,
 ) -> None:
-    """Draw ``triangles`` (T, 3) over ``screen`` (V, 3); counter-clockwise in y-up space is the front."""
+    """Draw ``triangles`` (T, 3) over ``screen`` (V, 3); counter-clockwise in y-up space is the front.
+
+    Of the triangles from ``two_sided[0]`` up to ``two_sided[1]`` the back is drawn as well.
+    """
     height, width = depth.shape
     for t in range(triangles.shape[0]):
         a = triangles[t, 0]
@@ -62,7 +65,7 @@ def draw_triangles(
         bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
         cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if area == 0.0 or (area > 0.0 and not two_sided):
+        if area == 0.0 or (area > 0.0 and not two_sided[0] <= t < two_sided[1]):
             continue  # y runs down on screen, so a front face has a negative area
         x0 = max(0, int(np.ceil(min(ax, bx, cx) - 0.5)))
         x1 = min(width - 1, int(np.floor(max(ax, bx, cx) - 0.5)))

@@ -128,7 +128,7 @@ class PersonRenderer:
         normals = vertex_normals(head.rest, head.topology.triangles)
         # A sixth of the strands says how dense the hair is.
         some = self.hair.vertices.reshape(-1, self.hair.points, 3)[::6].reshape(-1, 3)
-        strands = Strands(np.ascontiguousarray(some), self.hair.points, self.hair_shade * 6)
+        strands = Strands(np.ascontiguousarray(some), self.hair.points, self.hair_shade * 3)
         last = head.topology.matrices[-1]
         coarse_count = int(last.columns.max()) + 1 if self.level > 1 else len(head.rest)
         coarse = head.rest[:coarse_count]  # Catmull-Clark keeps the old vertices in front
@@ -180,7 +180,8 @@ class PersonRenderer:
 
         fine_camera, x0, y0 = camera.around(np.concatenate([world, hair]), factor)
         buffer = VisibilityBuffer.empty(fine_camera.height, fine_camera.width)
-        draw_triangles(fine_camera.project(world), triangles, False, buffer.depth, buffer.triangle, buffer.weights)
+        shell = (len(topology.triangles), len(topology.triangles) + len(cloth_triangles))
+        draw_triangles(fine_camera.project(world), triangles, shell, buffer.depth, buffer.triangle, buffer.weights)
         image = np.zeros((fine_camera.height, fine_camera.width, 3), np.float32)
         surface = (buffer.triangle, buffer.weights, triangles, material, np.ascontiguousarray(table, np.float32))
         lights = (rig.directions(), rig.colours(), np.asarray(rig.sky, np.float32), camera.position)

@@ -14,10 +14,10 @@ from .trace import BALL, BOX, CARPET, FABRIC, LEAF, PAINTING, TUBE, WOOD, Scene
 
 FloatArray = npt.NDArray[np.float32]
 
-FOCAL = 1.72
+FOCAL = 1.92
 """Focal length of a room's camera over the picture's height: that of the clip's camera, so that scales agree."""
 CAMERA_Z_DM = 8.5
-HORIZON = 0.42
+HORIZON = 0.44
 _WALL = 3  # the plaster texture
 
 
@@ -72,6 +72,9 @@ def room_linear(name: str, width: int, height: int, defocus: float = 1.0) -> Flo
         list(pool.map(collect, range(bands)))
     small_normal = _pick(normal, small_width, small_height)
     small_depth = _pick(depth, small_width, small_height)
+    # Single bright samples, which the smoothing would spread: no pixel outshines its neighbours' median by much.
+    middle = np.asarray(cv2.medianBlur(light, 5), np.float32)
+    light = np.minimum(light, 1.6 * middle + 0.02)
     for spread in (1, 2, 4, 8):
         light = trace.smooth_light(light, small_normal, small_depth, spread)
     light = _enlarge(light, small_normal, small_depth, normal, depth)

@@ -127,10 +127,10 @@ def shade_surface(
                     tint *= 1.0 - a[18] * detail * _bristles(rx, ry, rz)
             elif m == 1:
                 # Woven threads.
-                u = (rx + 0.35 * rz) * 95.0
-                v = ry * 95.0
+                u = (rx + 0.35 * rz) * 150.0
+                v = ry * 150.0
                 weave = np.sin(u) * np.sin(v) * 0.5 + 0.5
-                tint = 0.86 + 0.16 * weave * detail + 0.22 * (noise(rx * 30.0, ry * 12.0, rz * 30.0) - 0.5)
+                tint = 0.88 + 0.12 * weave * detail + 0.14 * (noise(rx * 30.0, ry * 12.0, rz * 30.0) - 0.5)
                 nx += 0.10 * detail * np.cos(u)
                 ny += 0.10 * detail * np.cos(v)
             length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
@@ -144,6 +144,10 @@ def shade_surface(
             vx /= length
             vy /= length
             vz /= length
+            if m == 1 and nx * vx + ny * vy + nz * vz < 0.0:
+                # The inside of a garment, seen over its edge.
+                nx, ny, nz = -nx, -ny, -nz
+                tint *= 0.45
             n_dot_v = max(nx * vx + ny * vy + nz * vz, 0.0)
             r = a[9] * a[12] * tint
             g = a[10] * a[13] * tint
@@ -175,7 +179,8 @@ def shade_surface(
                 s = 0.70 * _lobe(n_dot_h, h2, n_dot_l, v_dot_h, rough) + 0.30 * _lobe(
                     n_dot_h, h2, n_dot_l, v_dot_h, rough * 0.55
                 )
-                s *= gloss * shadow
+                # Lights from behind would frost the skin's edge.
+                s *= gloss * shadow * (1.0 if lz > 0.0 else 0.45)
                 r += s * colours[n, 0]
                 g += s * colours[n, 1]
                 b += s * colours[n, 2]
@@ -253,9 +258,9 @@ def shade_eyes(
             pink = min(max((radius - 0.55) / 0.45, 0.0), 1.0)
             vein = noise(qx * 7.0 + seed + eye * 50, qy * 26.0, qz * 7.0)
             vein = max(0.0, 1.0 - abs(vein - 0.5) * 22.0) * (0.25 + 0.75 * pink)
-            ar = 0.66 - 0.05 * pink
-            ag = 0.615 - 0.17 * pink - 0.13 * vein
-            ab = 0.58 - 0.19 * pink - 0.13 * vein
+            ar = 0.58 - 0.05 * pink
+            ag = 0.535 - 0.17 * pink - 0.13 * vein
+            ab = 0.505 - 0.19 * pink - 0.13 * vein
             edge = min(max((iris_radius + 0.025 - radius) / 0.06, 0.0), 1.0)
             if edge > 0.0 and qz > 0.0:
                 # The iris lies a little behind the cornea: shift it against the view.

@@ -97,7 +97,7 @@ def paint(head: Head, scalp: FloatArray | None = None) -> Paint:
     albedo *= (1 + 0.10 * mottle + 0.07 * fine)[:, None]
 
     blood = (
-        0.75 * blob(rest, (0.42, at.nose_tip[1] + 0.05, 0.05), (0.26, 0.2, 0.5))
+        0.5 * blob(rest, (0.40, at.nose_tip[1] + 0.08, 0.05), (0.22, 0.16, 0.5))
         + 0.8 * blob(rest, at.nose_tip, (0.16, 0.13, 0.2))
         + 0.35 * blob(rest, at.chin, (0.22, 0.14, 0.25))
         + 0.55 * head.masks["ears"]
@@ -140,9 +140,9 @@ def paint(head: Head, scalp: FloatArray | None = None) -> Paint:
     albedo = _mix(albedo, np.asarray(skin.lips, np.float32) * crease[:, None], lips)
 
     gloss = (
-        np.full(count, 0.75, np.float32)
-        + 0.45 * blob(rest, at.nose_tip, (0.14, 0.2, 0.3))
-        + 0.25 * blob(rest, (0, 0.5, 0.2), (0.4, 0.3, 0.5))
+        np.full(count, 1.3, np.float32)
+        + 0.8 * blob(rest, at.nose_tip, (0.14, 0.2, 0.3))
+        + 0.5 * blob(rest, (0, 0.5, 0.2), (0.4, 0.3, 0.5))
         - 0.35 * blob(rest, (0.55, -0.35, 0), (0.25, 0.35, 0.5))
     )
     roughness = np.full(count, skin.roughness, np.float32)

@@ -354,7 +354,7 @@ def primary(
             if m == 4:  # an abstract painting: bands of noise
                 u = px - centre[n, 0]
                 v = py - centre[n, 1]
-                a = noise(u * 0.30 + n, v * 0.55, 3.0) + 0.25 * noise(u * 1.2, v * 1.6, 8.0) + 0.10 * v
+                a = 0.75 * noise(u * 0.32 + 4.7, v * 0.35, 3.0) + 0.2 * noise(u * 1.1, v * 1.3, 8.0) + 0.15 * v + 0.12
                 if a > 0.75:
                     albedo[y, x, 0], albedo[y, x, 1], albedo[y, x, 2] = 0.62, 0.42, 0.24
                 elif a > 0.58:
