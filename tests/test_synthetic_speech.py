@@ -65,7 +65,7 @@ def test_phones_are_where_the_sound_is(persona: Speech) -> None:
 
 
 def test_two_speakers_differ_in_pitch(persona: Speech, actor: Speech) -> None:
-    assert len(actor.samples) == len(persona.samples)
+    assert 0.85 < len(actor.samples) / len(persona.samples) < 1.15
     assert 165 < median_f0_hz(persona) < 255
     assert 90 < median_f0_hz(actor) < 140
 

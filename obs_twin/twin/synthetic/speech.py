@@ -1,14 +1,13 @@
 """Generated speech for the persona and for the generated actor: text to sound, with the time of every phone.
 
 The voice is that of the hibari-tts package (Apache-2.0, weights inside the wheel, one synthetic woman). A
-second speaker is made from the same network by rendering its output differently: the pulse train gets
-another F0 and the spectra of all branches are stretched along frequency, which is what a longer vocal
-tract does. Nothing is recorded; the same text and settings give the same samples.
+second speaker is made from the same network: it speaks faster and at another F0, and is then played slower,
+which moves the formants as a longer vocal tract does and leaves the pace as it was. (Stretching the network's
+spectra instead would tear their phases apart.) Nothing is recorded; the same text and settings give the same
+samples.
 
-    text -> phonemes -> network -> {harmonic, noise, residual spectra; F0; frames per phoneme}
-                                      | stretch by formant_ratio, scale F0 by pitch_ratio
-                                      v
-                                   inverse STFT -> 24 kHz sound
+    text -> phonemes -> network at speed / formant_ratio -> spectra, F0, frames per phoneme
+         -> F0 * pitch_ratio / formant_ratio -> inverse STFT -> resample by 1 / formant_ratio -> 24 kHz sound
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 SAMPLE_RATE_HZ = 24_000
-FRAME_SAMPLES = 300  # one spectral frame, 12.5 ms
-TOKEN_SAMPLES = 2 * FRAME_SAMPLES  # durations are counted in units of two frames
 SILENCE = "sil"
 LEVEL_RMS = 0.06  # of the whole sound, pauses included: about what a close microphone delivers
 PEAK = 0.9
@@ -32,6 +30,7 @@ STRESS_MARKS = "ˈˌː"
 PAUSES = ' ;:,.!?—…"()“”'
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 
 
 class Phone(NamedTuple):
@@ -81,6 +80,8 @@ def speak(text: str, *, pitch_ratio: float = 1.0, formant_ratio: float = 1.0, sp
     ):
         if not low <= value <= high:
             raise ValueError(f"{name} must be between {low} and {high}, not {value}")
+    from hibari import dsp
+
     voice, session = _voice(), _session()
     rng = np.random.default_rng(0)
     parts: list[F32] = []
@@ -90,11 +91,16 @@ def speak(text: str, *, pitch_ratio: float = 1.0, formant_ratio: float = 1.0, sp
         if all(symbol in PAUSES for symbol in sentence):
             continue
         ids = np.asarray([voice.ids(sentence)], np.int64)
-        outputs = session.run(None, {"ids": ids, "speed": np.asarray([speed], np.float32)})
+        outputs = session.run(None, {"ids": ids, "speed": np.asarray([speed / formant_ratio], np.float32)})
         lh, theta, ln, lr, phi, f0_hz = (out[0] for out in outputs[:6])
-        samples = _render(lh, theta, ln, lr, phi, f0_hz, pitch_ratio, formant_ratio, rng)
+        f0_hz = f0_hz * np.float32(pitch_ratio / formant_ratio)
+        # Harmonics that lie closer together are more: each carries less, or the noise would be too weak beside them.
+        lh = lh + np.float32(0.5 * np.log(pitch_ratio / formant_ratio))
+        samples = np.asarray(dsp.synth(lh, theta, ln, lr, phi, f0_hz, rng), np.float32)
+        samples = soxr.resample(samples, SAMPLE_RATE_HZ * formant_ratio, SAMPLE_RATE_HZ)
         parts.append(samples)
-        phones += _phones(sentence, voice.vocab, outputs[6].reshape(-1), start_s)
+        token_s = len(samples) / SAMPLE_RATE_HZ / float(outputs[6].sum())
+        phones += _phones(sentence, voice.vocab, outputs[6].reshape(-1) * token_s, start_s)
         start_s += len(samples) / SAMPLE_RATE_HZ
     if not parts:
         raise ValueError(f"nothing to say in {text!r}: expected at least one English word")
@@ -133,47 +139,10 @@ def _session() -> Any:
     return onnxruntime.InferenceSession(model + extra, options, providers=["CPUExecutionProvider"])
 
 
-def _render(
-    harmonic: F32,
-    harmonic_phase: F32,
-    noise: F32,
-    residual: F32,
-    residual_phase: F32,
-    f0_hz: F32,
-    pitch_ratio: float,
-    formant_ratio: float,
-    rng: np.random.Generator,
-) -> F32:
-    """Network output ((601, F) log spectra and phases, (F,) F0) to sound for another F0 and vocal tract."""
-    from hibari import dsp
-
-    bins = len(harmonic)
-    source = np.arange(bins) / formant_ratio
-    low = np.minimum(source.astype(np.intp), bins - 2)
-    weight = np.minimum(source - low, 1.0).astype(np.float32)[:, None]
-    near = np.minimum(np.rint(source).astype(np.intp), bins - 1)
-
-    def stretched(spectrum: F32) -> F32:
-        return np.asarray(spectrum[low] * (1 - weight) + spectrum[low + 1] * weight, np.float32)
-
-    # Harmonics that lie closer together are more: each carries less, or the noise would be too weak beside them.
-    level = np.float32(0.5 * np.log(pitch_ratio))
-    sound = dsp.synth(
-        stretched(harmonic) + level,
-        harmonic_phase[near],
-        stretched(noise),
-        stretched(residual),
-        residual_phase[near],
-        f0_hz * np.float32(pitch_ratio),
-        rng,
-    )
-    return np.asarray(sound, np.float32)
-
-
-def _phones(sentence: str, vocab: dict[str, int], durations: npt.NDArray[np.int64], start_s: float) -> list[Phone]:
+def _phones(sentence: str, vocab: dict[str, int], durations_s: F64, start_s: float) -> list[Phone]:
     """Give every symbol of ``sentence`` its time; stress and length marks belong to their vowel."""
     symbols = ["", *(c for c in sentence if c in vocab), ""]
-    edges_s = start_s + np.concatenate([[0], np.cumsum(durations)]) * (TOKEN_SAMPLES / SAMPLE_RATE_HZ)
+    edges_s = start_s + np.concatenate([[0], np.cumsum(durations_s)])
     phones: list[Phone] = []
     pending_s: float | None = None  # where a stress mark began
     for symbol, begin_s, end_s in zip(symbols, edges_s[:-1].tolist(), edges_s[1:].tolist(), strict=True):
