@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from obs_twin.face.light import LightTransfer
+from obs_twin.face.shadows import without_side_shadows
 from obs_twin.face.topology import MESH_POINTS
+from tests.drawn_face import DrawnFace, draw_face
+from tests.test_face_perceive import new_perceiver
 
 
 @pytest.fixture
@@ -62,3 +65,19 @@ def test_dark_hair_on_the_forehead_is_no_light(transfer: LightTransfer, points: 
     got = transfer.gains(tones)
     assert got[~hair].min() > 0.85
     assert got[hair].mean() > 0.7
+
+
+def test_a_shadow_on_the_side_of_the_photo_is_lifted_and_features_stay() -> None:
+    picture = draw_face(DrawnFace(), (640, 640), (320, 320), 400)
+    observation = new_perceiver().perceive(picture)
+    assert observation is not None
+    shaded = picture.copy()
+    cheek = observation.landmarks[[93, 132, 234, 123, 147]][:, :2]
+    x1, y0, y1 = int(cheek[:, 0].min()) + 35, 200, 420
+    shaded[y0:y1, :x1] = shaded[y0:y1, :x1] * 0.35
+    lifted = without_side_shadows(shaded, observation)
+    inner = (slice(260, 340), slice(x1 - 22, x1 - 8))
+    assert lifted[inner].mean() > 1.5 * shaded[inner].mean()
+    assert lifted[inner].mean() < 1.15 * picture[inner].mean()
+    middle = (slice(250, 480), slice(270, 370))
+    np.testing.assert_allclose(lifted[middle].mean(), shaded[middle].mean(), rtol=0.03)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from obs_twin.face.observation import FaceObservation, FloatArray
 from obs_twin.face.perceive import FacePerceiver
+from obs_twin.face.shadows import without_side_shadows
 from obs_twin.face.topology import LIPS_INNER, LIPS_OUTER, MESH_POINTS, OVAL
 
 Image = npt.NDArray[np.uint8]
@@ -110,7 +111,11 @@ def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") ->
         shrink = _MAX_FACE_PX / size
         face = np.asarray(cv2.resize(face, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
     perceiver.reset()
-    again = perceiver.perceive(face)  # landmarks of exactly the picture that is kept
+    again = perceiver.perceive(face)
+    if again is not None:
+        perceiver.reset()
+        face = without_side_shadows(face, again)
+        again = perceiver.perceive(face)  # exactly the picture that is kept
     perceiver.reset()
     if again is None:
         raise FaceModelError(f"The face in {name} could not be measured. Use a sharper photo from the front.")

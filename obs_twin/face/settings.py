@@ -23,7 +23,7 @@ class FaceSettings:
     strength: float = 1.0
     shape: float = 0.8
     light: float = 1.0
-    sharpness_match: float = 0.85
+    sharpness_match: float = 0.7
     grain: float = 1.0
     feather: float = 0.07
     iris_colour: float = 0.75

@@ -1,0 +1,83 @@
+"""A photo without the shadows that hair and head throw on the sides of its face.
+
+The room's light is put on the twin point by point of the mesh (`light`), which is too coarse to take a sharp shadow
+away. So it is taken out of the photo, once, when it is opened: towards the outline, skin that is much darker than the
+face's plain trend of light is lifted to it. Chin and lips keep their shade, since it may be a beard.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from obs_twin.face.observation import FaceObservation, FloatArray
+from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, LIPS_OUTER, OVAL, RIGHT_BROW, RIGHT_EYE
+
+Image = npt.NDArray[np.uint8]
+
+_WORK_PX = 200.0  # the head's size while measuring
+_DARKEST = 4.0
+_ALLOWED = 0.25  # log units below the trend that are left: the face's own relief
+_MOST = 0.9
+_BAND = 0.30  # width of the outline's band, in units of the head's size
+_OUTLIER = 0.3
+_BLUR = 0.02
+
+
+def without_side_shadows(picture: Image, observation: FaceObservation) -> Image:
+    """The `picture` `(H, W, 3) uint8` of one face, its side shadows lifted."""
+    scale = min(_WORK_PX / observation.head.scale, 1.0)
+    head_px = observation.head.scale * scale
+    small = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    points = observation.landmarks[:, :2] * np.float32(scale)
+    skin, zone = _skin_and_zone(small.shape[:2], points, head_px)
+    if not (skin > 0).any():
+        return picture
+    logs = np.log(small.astype(np.float32) + _DARKEST)
+    below = np.clip(_trend(logs, skin) - logs - _ALLOWED, 0, _MOST)
+    weight = (skin > 0).astype(np.float32)
+    blur_px = max(_BLUR * head_px, 0.8)
+    known = cv2.GaussianBlur(weight, (0, 0), blur_px) + np.float32(1e-3)
+    lift = cv2.GaussianBlur(below * weight[..., None], (0, 0), blur_px) / known[..., None]
+    lift *= (zone * np.minimum(known, 1))[..., None]  # features keep their own colour
+    full = cv2.resize(lift, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip((picture + _DARKEST) * np.exp(full) - _DARKEST, 0, 255), np.uint8)
+
+
+def _skin_and_zone(shape: tuple[int, ...], points: FloatArray, head_px: float) -> tuple[Image, FloatArray]:
+    """`(H, W)`: where plain skin is (255), and how much its shadows are lifted (0..1)."""
+    inside = np.zeros(shape, np.uint8)
+    cv2.fillPoly(inside, [np.round(points[OVAL]).astype(np.int32)], 255)
+    skin = inside.copy()
+    for part in (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, LIPS_OUTER):
+        hull = cv2.convexHull(np.round(points[part]).astype(np.int32))
+        cv2.fillConvexPoly(skin, hull, 0)
+        cv2.polylines(skin, [hull], True, 0, max(round(0.06 * head_px), 1))
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3) / np.float32(head_px)
+    t = np.clip(1 - depth / _BAND, 0, 1)
+    mouth, chin = points[[78, 308]].mean(0), points[152]
+    down = (chin - mouth) / max(float(np.linalg.norm(chin - mouth)), 1e-6)
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    lower = ((columns - mouth[0]) * down[0] + (rows - mouth[1]) * down[1]) / np.float32(np.linalg.norm(chin - mouth))
+    above_the_beard = np.clip(1 - lower, 0, 1)
+    zone = t * t * (3 - 2 * t) * above_the_beard
+    return skin, np.asarray(cv2.GaussianBlur(zone, (0, 0), max(0.02 * head_px, 0.8)), np.float32)
+
+
+def _trend(logs: FloatArray, skin: Image) -> FloatArray:
+    """The quadratic surface `(H, W, 3)` that most of the skin follows."""
+    rows, columns = np.mgrid[: logs.shape[0], : logs.shape[1]].astype(np.float32)
+    x, y = columns / logs.shape[1] - 0.5, rows / logs.shape[0] - 0.5
+    terms = np.stack([np.ones_like(x), x, y, x * x, y * y], axis=-1)
+    sampled = np.zeros(skin.shape, np.bool_)
+    sampled[::3, ::3] = skin[::3, ::3] > 0
+    a, b = terms[sampled].astype(np.float64), logs[sampled].astype(np.float64)
+    trust = np.ones(len(a))
+    ridge = 1e-3 * len(a) * np.diag([0, 0.1, 0.1, 1, 1])
+    for _ in range(6):
+        weighted = a * trust[:, None]
+        fit = np.linalg.solve(weighted.T @ a + ridge, weighted.T @ b)
+        rest = (b - a @ fit).mean(axis=1)
+        trust = np.square(np.clip(1 - np.square(rest / _OUTLIER), 1e-3, 1))
+    return np.asarray(terms @ fit, np.float32)
