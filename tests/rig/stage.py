@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -97,29 +99,23 @@ class Stage:
         self.bench = Bench(collection, clip.size, FPS, environment=ENVIRONMENT)
         self.twin = Twin(self.bench)
         self._wait = wait
-        self._home_before: str | None = None
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Stage:
         built_in_twin()
-        self.bench.__enter__()
-        self._home_before = os.environ.get("OBS_TWIN_HOME")
-        os.environ["OBS_TWIN_HOME"] = str(self.bench.twin_home)
-        if self._wait:
-            try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.bench)
+            home, cache = str(self.bench.twin_home), str(user_dirs().cache)
+            stack.enter_context(mock.patch.dict(os.environ, OBS_TWIN_HOME=home, OBS_TWIN_CACHE=cache))
+            if self._wait:
                 self.twin.wait_showing()
-            except BaseException:
-                self.__exit__(None, None, None)
-                raise
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._home_before is None:
-            os.environ.pop("OBS_TWIN_HOME", None)
-        else:
-            os.environ["OBS_TWIN_HOME"] = self._home_before
-        self.bench.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, error, trace)
 
     def engine_log(self) -> str:
         """What the engine has logged."""

@@ -1,0 +1,109 @@
+"""The twin in real OBS, end to end: short versions of `tests.rig.acceptance`, without its timings."""
+
+import time
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from obs_twin.twin.make import PartFiles, add_consent, subject_key, write_pack
+from tests.rig import measure
+from tests.rig.acceptance import BadgeCheck, kill_engine, live_busily
+from tests.rig.camera import PictureTap
+from tests.rig.clip import Clip
+from tests.rig.stage import Stage, built_in_twin, stamped_actor
+
+pytestmark = pytest.mark.obs
+
+
+@pytest.fixture(scope="module")
+def actor(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    return stamped_actor(tmp_path_factory.mktemp("actor"), (640, 360), 8.0)
+
+
+def test_a_session_never_shows_the_actor_by_accident(actor: Clip) -> None:
+    check = BadgeCheck(actor.size)
+    with Stage(actor, ("obs_twin_face", "obs_twin_background", "obs_twin_voice")) as stage:
+        obs, twin = stage.bench.obs, stage.twin
+        with PictureTap(stage.bench.camera, check) as tap:
+            time.sleep(4)
+            assert Counter(tap.seen)["twin"] > 30
+            for delay_ms in (300, 3000, 1500):
+                stage.set_filter("Twin Voice", delay_ms=delay_ms)
+                twin.wait_showing()
+                assert {twin.status()["delay_ms"]} == {delay_ms}
+            voice_from_ns = tap.times_ns[0]
+            time.sleep(2)
+
+            obs.ask("TriggerHotkeyByName", hotkeyName="obs_twin.panic")
+            time.sleep(1.0)
+            panic_ns = time.monotonic_ns()
+            time.sleep(1.5)
+            seen = [s for t, s in zip(tap.times_ns, tap.seen, strict=False) if t > panic_ns]
+            assert seen
+            assert set(seen) == {"card"}
+            silence = stage.bench.cable.sound().between(panic_ns, time.monotonic_ns())
+            assert not np.abs(silence.samples).max()
+            obs.ask("TriggerHotkeyByName", hotkeyName="obs_twin.panic")
+            twin.wait_showing()
+        sound = stage.bench.cable.sound().between(voice_from_ns, tap.times_ns[-1])
+        assert Counter(tap.seen)["RAW"] == 0
+        assert not measure.raw_voice(sound, actor)
+        assert np.abs(sound.samples).max() > 0.01, "the twin was mute"
+
+        # Only a deliberate act shows the real person, and the picture says so.
+        obs.ask("TriggerHotkeyByName", hotkeyName="obs_twin.reveal")
+        twin.wait_showing("revealed")
+        obs.ask("TriggerHotkeyByName", hotkeyName="obs_twin.reveal")
+        twin.wait_showing("twin")
+
+        counts = twin.status()["host"]
+        assert counts["errors"] == {}
+        ending = obs.close()
+    assert (ending.exit_status, ending.memory_leaks) == (0, 0), ending.log[-2000:]
+
+
+def test_a_killed_engine_leaks_nothing_and_comes_back(actor: Clip) -> None:
+    result = kill_engine(actor, times=3, pause_s=3.0)
+    assert result.frames_without_twin_or_card == 0
+    assert result.raw_voice_windows == 0
+    assert result.restarts == 3
+    assert (result.exit_status, result.memory_leaks) == (0, 0)
+
+
+def test_a_busy_life_ends_cleanly(actor: Clip, tmp_path: Path) -> None:
+    other = stamped_actor(tmp_path, (480, 270), 8.0)
+    result = live_busily(actor, other, reloads=3, switches=2)
+    assert result.twin_at_the_end
+    assert (result.exit_status, result.memory_leaks) == (0, 0)
+
+
+def test_a_refused_twin_is_a_card_with_the_reason_in_the_pane(actor: Clip) -> None:
+    with Stage(actor, settings={"face": {"twin": "expired"}, "voice": {"twin": "expired"}}, wait=False) as stage:
+        packs = stage.bench.twin_home / "data" / "twins"
+        photo = (built_in_twin() / "face" / "photo.png").read_bytes()
+        voice = (built_in_twin() / "voice" / "target.json").read_bytes()
+        pack = write_pack(
+            packs / "expired",
+            name="expired",
+            display_name="Somebody",
+            subject_kind="person",
+            parts=[
+                PartFiles("face", "mesh", {"face/photo.png": photo}, "test"),
+                PartFiles("voice", "world", {"voice/target.json": voice}, "test"),
+            ],
+        )
+        key = subject_key(stage.bench.twin_home / "data" / "keys" / "expired.pem")
+        add_consent(pack, key=key, operator="test", days=1, now=datetime.now(timezone.utc) - timedelta(days=2))
+        stage.twin.wait_showing("fallback")
+        with PictureTap(stage.bench.camera, BadgeCheck(actor.size)) as tap:
+            time.sleep(3)
+        assert set(tap.seen) == {"card"}
+        face = stage.twin.stream("video")["face"]
+        assert "expired" in face["problem"] or "ended" in face["problem"], face
+        sound = stage.bench.cable.sound()
+        assert not np.abs(sound.samples).max()
+        ending = stage.bench.obs.close()
+    assert (ending.exit_status, ending.memory_leaks) == (0, 0)
