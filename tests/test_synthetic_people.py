@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from obs_twin.face.perceive import FacePerceiver
+from obs_twin.twin.make import MakeError
+from obs_twin.twin.synthetic import cache, clip
 from obs_twin.twin.synthetic.base_mesh import MODEL_NAME, BaseMeshFile
 from obs_twin.twin.synthetic.clip import OFFICE_LIGHT, make_actor_clip
 from obs_twin.twin.synthetic.geometry import affine
 from obs_twin.twin.synthetic.head import Pose, rotation
 from obs_twin.twin.synthetic.people import ADA, BRUNO, PEOPLE
+from obs_twin.twin.synthetic.persona import build_persona_pack
 from obs_twin.twin.synthetic.raster import VisibilityBuffer, draw_triangles
 from obs_twin.twin.synthetic.render import Camera, PersonRenderer, composite, develop
 from obs_twin.twin.synthetic.room import room_linear
@@ -93,11 +96,11 @@ def test_drawing_is_the_same_every_time() -> None:
 def test_a_clip_has_sound_and_picture_of_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cv2 = pytest.importorskip("cv2")
     pytest.importorskip("hibari")
-    from obs_twin.twin.synthetic import clip
     from obs_twin.twin.synthetic.stamp import read
 
     _model(MODEL_NAME)
-    monkeypatch.setattr(clip, "cache_folder", lambda: tmp_path / "cache")
+    for module in (cache, clip):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "cache")
     path = make_actor_clip(tmp_path / "clip.mkv", seconds=1.0, size=(320, 180), fps=10, stamp_counter=True)
     capture = cv2.VideoCapture(str(path))
     numbers = []
@@ -111,6 +114,27 @@ def test_a_clip_has_sound_and_picture_of_one_length(tmp_path: Path, monkeypatch:
     assert len(np.load(sound)) == 48_000
     again = make_actor_clip(tmp_path / "again.mp4", seconds=1.0, size=(320, 180), fps=10)
     assert again.stat().st_size > 1000
+
+
+def test_a_folder_that_is_no_pack_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").write_text("keep me")
+    with pytest.raises(MakeError, match="no twin pack"):
+        build_persona_pack(tmp_path)
+    assert (tmp_path / "letters.txt").read_text() == "keep me"
+
+
+def test_the_cache_keeps_what_this_code_drew_and_drops_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "thing-0123.png").write_bytes(b"old")
+    (tmp_path / "cache" / "other-0123.png").write_bytes(b"not ours")
+    (tmp_path / "new").write_bytes(b"new")
+    place = cache.store(tmp_path / "new", "thing", ".png")
+    assert place == cache.cached("thing", ".png")
+    assert place.read_bytes() == b"new"
+    assert {file.name for file in (tmp_path / "cache").iterdir()} == {place.name, "other-0123.png"}
 
 
 def test_a_clip_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ _DOMINANCE = {
     "tongue tip": 0.7,
     "hiss": 0.9,
 }
-_LEAD_S, _TRAIL_S = 0.075, 0.085
+_LEAD_S, _TRAIL_S = 0.060, 0.060
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def perform(
 
     poses = []
     for n in range(count):
-        units = {name: value * (0.75 + 0.35 * float(loud[n])) for name, value in lips[n].items()}
+        units = {name: value * min(1.0 + 0.4 * float(loud[n]), 1.35) for name, value in lips[n].items()}
         for side in ("Left", "Right"):
             shut = float(blink[n])
             # The eyes keep looking at the lens while the head turns; lids follow the eyes.

@@ -1,9 +1,7 @@
-"""The talking actor as a video file with sound, and the renderer's cache."""
+"""The talking actor as a video file with sound."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import subprocess
 import tempfile
@@ -18,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from obs_twin.link.paths import user_dirs
 from obs_twin.zoo.store import ModelStore
 
 from . import speech
 from .animation import perform
 from .base_mesh import MODEL_NAME, BaseMeshFile
+from .cache import cache_folder, cached, store
 from .head import Pose
 from .light import Light, Rig
 from .people import BRUNO, Person
@@ -176,23 +174,10 @@ def make_actor_clip(
     return path
 
 
-def cache_folder() -> Path:
-    """Where rendered pictures and clips are kept; may be deleted at any time."""
-    return user_dirs().cache / "synthetic"
-
-
-def content_key(*parameters: object) -> str:
-    """A name for what `parameters` and the renderer as it is now produce."""
-    digest = hashlib.sha256(json.dumps([repr(p) for p in parameters]).encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:24]
-
-
 def _master(frames: int, size: tuple[int, int], fps: int) -> tuple[Path, FloatArray]:
     """The take without a stamp: picture file and sound, from the cache or rendered now."""
-    key = content_key("actor", frames, size, fps)
-    picture_file, sound_file = cache_folder() / f"{key}.mkv", cache_folder() / f"{key}.npy"
+    label = f"actor-{frames}x{fps}-{size[0]}x{size[1]}"
+    picture_file, sound_file = cached(label, ".mkv"), cached(label, ".npy")
     if picture_file.exists() and sound_file.exists():
         return picture_file, np.load(sound_file)
     performance = take(frames / fps, fps)
@@ -201,8 +186,8 @@ def _master(frames: int, size: tuple[int, int], fps: int) -> tuple[Path, FloatAr
         rendered = Path(scratch) / "take.mkv"
         _encode(rendered, pictures(performance.poses, size), size, fps, performance.sound, crf=10)
         np.save(Path(scratch) / "sound.npy", performance.sound)
-        (Path(scratch) / "sound.npy").replace(sound_file)
-        rendered.replace(picture_file)
+        store(Path(scratch) / "sound.npy", label, ".npy")
+        store(rendered, label, ".mkv")
     return picture_file, performance.sound
 
 

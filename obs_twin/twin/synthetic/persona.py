@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from obs_twin.twin.make import PartFiles, write_pack
+from obs_twin.twin.make import MakeError, PartFiles, write_pack
 from obs_twin.twin.manifest import MANIFEST_NAME, SYNTHETIC
 from obs_twin.voice.target import analyse
 from obs_twin.zoo.store import ModelStore
 
 from . import speech
 from .base_mesh import MODEL_NAME, BaseMeshFile
-from .clip import cache_folder, content_key
+from .cache import cache_folder, cached, store
 from .head import Pose
 from .light import Light, Rig
 from .people import ADA, Person
@@ -55,10 +55,14 @@ def portrait(person: Person = ADA, yaw: float = 0.0, size: int = 1024) -> Pictur
 
     ``yaw`` turns the head, degrees to the person's left. Takes some seconds the first time, then comes from the cache.
     """
-    file = cache_folder() / f"{content_key('portrait', person.name, yaw, size)}.png"
+    file = cached(_label(person, yaw, size), ".png")
     if file.exists():
         return np.asarray(cv2.imread(str(file)), np.uint8)
     return _portraits(person, (yaw,), size)[0]
+
+
+def _label(person: Person, yaw: float, size: int) -> str:
+    return f"portrait-{person.name.lower()}-{yaw:g}-{size}"
 
 
 def _portraits(person: Person, yaws: tuple[float, ...], size: int) -> list[Picture]:
@@ -72,7 +76,9 @@ def _portraits(person: Person, yaws: tuple[float, ...], size: int) -> list[Pictu
         pose = Pose({}, yaw=yaw, gaze_yaw=-0.6 * yaw)
         picture = develop(composite(renderer.draw(pose, camera, PORTRAIT_LIGHT, factor=2), background))
         cache_folder().mkdir(parents=True, exist_ok=True)
-        _write(cache_folder() / f"{content_key('portrait', person.name, yaw, size)}.png", picture)
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
+            _write(Path(scratch) / "portrait.png", picture)
+            store(Path(scratch) / "portrait.png", _label(person, yaw, size), ".png")
         out.append(picture)
     return out
 
@@ -89,9 +95,11 @@ def build_persona_pack(folder: Path) -> Path:
     """
     if (folder / MANIFEST_NAME).exists():
         return folder
-    source = cache_folder() / f"pack-{content_key('pack')}"
+    if folder.exists():
+        raise MakeError(f"{folder} exists, but is no twin pack. Choose another folder, or move that one away.")
+    source = cached("pack")
     if not (source / MANIFEST_NAME).exists():
-        _render_pack(source)
+        _render_pack()
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.copy")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -100,7 +108,8 @@ def build_persona_pack(folder: Path) -> Path:
     return folder
 
 
-def _render_pack(folder: Path) -> None:
+def _render_pack() -> None:
+    """Draw the pack into the cache."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
         scratch = Path(name)
@@ -111,9 +120,8 @@ def _render_pack(folder: Path) -> None:
         _write(scratch / "room.png", room("study"))
         said = speech.speak(_WORDS)
         analyse(said.samples, said.sample_rate_hz).save(scratch / "target.json")
-        shutil.rmtree(folder, ignore_errors=True)
         write_pack(
-            folder,
+            scratch / "pack",
             name=PACK_NAME,
             display_name=ADA.name,
             subject_kind=SYNTHETIC,
@@ -127,6 +135,7 @@ def _render_pack(folder: Path) -> None:
                 ),
             ],
         )
+        store(scratch / "pack", "pack")
 
 
 def _write(path: Path, picture: Picture) -> None:
