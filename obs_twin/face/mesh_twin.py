@@ -185,12 +185,12 @@ class MeshTwin:
         """Give the actor's irises the target's colour, in the actor's light."""
         if amount <= 0:
             return
-        actor = observation.appearance.iris_tones
-        target = self._photo.observation.appearance.iris_tones
+        # Both eyes together: a glint or a shadow in one must not give it another colour than the other has.
+        actor = observation.appearance.iris_tones.mean(0)
+        target = self._photo.observation.appearance.iris_tones.mean(0)
         circles = observation.irises
         for side, eye in enumerate((RIGHT_EYE, LEFT_EYE)):
-            lit = target[side] * gains[eye].mean(0)
-            factors = np.clip((lit + 8) / (actor[side] + 8), 0.4, 2.2) ** np.float32(amount)
+            factors = np.clip((target * gains[eye].mean(0) + 8) / (actor + 8), 0.3, 2.5) ** np.float32(amount)
             moved = (shaped[eye, :2] - observation.landmarks[eye, :2]).mean(0) - corner
             x, y = (float(v) for v in circles[side, :2] + moved)
             radius = float(circles[side, 2])

@@ -26,5 +26,5 @@ class FaceSettings:
     sharpness_match: float = 0.7
     grain: float = 1.0
     feather: float = 0.07
-    iris_colour: float = 0.75
+    iris_colour: float = 0.8
     hair_in_front: float = 1.0
