@@ -14,7 +14,7 @@ import pytest
 from obs_twin.face.observation import FaceObservation
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.registry import FaceModel, FaceModelError, FaceSettings, kinds, open_face
-from obs_twin.face.topology import LIPS_INNER
+from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from tests.drawn_face import DrawnFace, draw_face
 from tests.test_face_perceive import new_perceiver
 
@@ -190,3 +190,20 @@ def test_unknown_kinds_and_empty_packs_are_refused(photo: Path, perceiver: FaceP
         open_face("portrait", [photo], perceiver)
     with pytest.raises(FaceModelError, match="names no file"):
         open_face("mesh", [], perceiver)
+
+
+def test_a_shut_eye_shows_the_target_s_lid_and_nothing_of_the_actor_s_eye(
+    twin: FaceModel, perceiver: FacePerceiver
+) -> None:
+    before, seen = acted(perceiver, height_px=320)
+    landmarks = seen.landmarks.copy()
+    for eye in (RIGHT_EYE, LEFT_EYE):
+        landmarks[eye[15:8:-1]] = landmarks[eye[1:8]] - np.array([0, 1, 0], np.float32)
+    shut = FaceObservation.measured(landmarks, 1.0, seen.box, seen.appearance, seen.neutral)
+    assert max(shut.eye_opening) < 0.1
+    after = before.copy()
+    twin.render(after, shut, FaceSettings(shape=0))
+    for iris in seen.irises:
+        # The actor's blue iris is still in the frame below; the twin's lid lies over it.
+        colour = around(after, iris, 2)
+        assert colour[2] > colour[0]

@@ -41,6 +41,8 @@ _SHAPE_RADIUS = 0.04  # finer differences in shape than this, in units of the he
 _LIGHT_RADII, _LIGHT_DEPTH = (0.13, 0.25), 0.25  # in units of the head's size
 _CHIN_SHARE = 0.35
 _SEAM_SOFTNESS = 0.006
+_SHUT, _OPEN = 0.07, 0.16  # `FaceObservation.eye_opening`: below the first an eye is shut, above the second open
+_IRIS_SHARE = 0.85  # the measured radius reaches into the white
 _MIN_GRAIN = 1.0  # levels; less is not seen
 # Differences between actor and twin (`rasterise.keep_in_front`) from which on a pixel of the forehead is hair.
 _HAIR_FROM, _HAIR_FULLY = 0.32, 0.6
@@ -107,7 +109,7 @@ class MeshTwin:
         """
         chosen = settings or self._settings
         mesh = observation.landmarks[:MESH_POINTS]
-        shaped = self._shaped(observation, chosen.shape)
+        shaped = _lids_shut(self._shaped(observation, chosen.shape), observation)
         actor_points, twin_points = _with_rings(mesh, shaped)
         rect = x0, y0, x1, y1 = _bounds(actor_points, twin_points, bgr.shape)
         if chosen.strength <= 0 or x1 - x0 < _MIN_FACE_PX or y1 - y0 < _MIN_FACE_PX:
@@ -190,10 +192,15 @@ class MeshTwin:
         target = self._photo.observation.appearance.iris_tones.mean(0)
         circles = observation.irises
         for side, eye in enumerate((RIGHT_EYE, LEFT_EYE)):
-            factors = np.clip((target * gains[eye].mean(0) + 8) / (actor + 8), 0.3, 2.5) ** np.float32(amount)
+            openness = min(max((observation.eye_opening[side] - _SHUT) / (_OPEN - _SHUT), 0.0), 1.0)
+            if openness <= 0:
+                continue
+            factors = np.clip((target * gains[eye].mean(0) + 8) / (actor + 8), 0.3, 2.5) ** np.float32(
+                amount * openness
+            )
             moved = (shaped[eye, :2] - observation.landmarks[eye, :2]).mean(0) - corner
             x, y = (float(v) for v in circles[side, :2] + moved)
-            radius = float(circles[side, 2])
+            radius = float(circles[side, 2]) * _IRIS_SHARE
             tint_disc(base, x, y, radius, factors.astype(np.float32))
 
     def _shaped(self, observation: FaceObservation, amount: float) -> FloatArray:
@@ -208,6 +215,19 @@ class MeshTwin:
         change = self._shape_kernel @ difference
         shaped: FloatArray = mesh + (change * np.float32(amount * observation.head.scale)) @ observation.head.rotation.T
         return shaped
+
+
+def _lids_shut(shaped: FloatArray, observation: FaceObservation) -> FloatArray:
+    """Mesh points `(468, 3)` whose lids meet where an eye is all but shut: no slit of the actor's eye is left."""
+    shut = [ratio < _OPEN for ratio in observation.eye_opening]
+    if not any(shut):
+        return shaped
+    closed = shaped.copy()
+    for ratio, eye in zip(observation.eye_opening, (RIGHT_EYE, LEFT_EYE), strict=True):
+        share = np.float32(min(max((_OPEN - ratio) / (_OPEN - _SHUT), 0.0), 1.0))
+        lower, upper = eye[1:8], eye[15:8:-1]
+        closed[upper] += (closed[lower] - closed[upper]) * share
+    return closed
 
 
 def _distance_to_outline(points: FloatArray) -> FloatArray:
