@@ -307,14 +307,31 @@ def _office() -> Scene:
     scene.light((-12, ceiling - 0.05, -9), (10, 0, 0), (0, 0, 6), (8.5, 8.6, 8.8))
     scene.light((2, ceiling - 0.05, -9), (8, 0, 0), (0, 0, 6), (6.0, 6.1, 6.3))
     scene.light((left + 0.1, -4, -14), (0, 14, 0), (0, 0, 16), (5.0, 5.2, 5.6))
-    # A white board with some writing on it, and its tray.
-    scene.box((-10.8, -3.2, back), (-2.6, 4.8, back + 0.2), (0.45, 0.46, 0.47))
-    scene.box((-10.5, -2.9, back + 0.2), (-2.9, 4.5, back + 0.25), (0.80, 0.81, 0.82))
-    for k in range(7):
-        length = float(rng.uniform(1.4, 4.4))
-        ink = ((0.08, 0.14, 0.36), (0.40, 0.08, 0.08), (0.06, 0.06, 0.07))[k % 3]
-        scene.box((-9.8, 3.6 - 0.8 * k, back + 0.25), (-9.8 + length, 3.67 - 0.8 * k, back + 0.26), ink)
-    scene.box((-5.6, -0.6, back + 0.25), (-3.6, 1.9, back + 0.255), (0.72, 0.66, 0.25))
+    # A window with its blind half closed.
+    w_left, w_right, w_low, w_high = -13.2, -4.4, -4.4, 6.4
+    scene.box((w_left - 0.4, w_low - 0.4, back), (w_right + 0.4, w_high + 0.4, back + 0.25), (0.74, 0.75, 0.76))
+    for edge in (w_left - 0.4, 0.5 * (w_left + w_right) - 0.2, w_right):
+        scene.box((edge, w_low - 0.4, back), (edge + 0.4, w_high + 0.4, back + 0.6), (0.74, 0.75, 0.76))
+    scene.box((w_left - 0.7, w_low - 0.7, back), (w_right + 0.7, w_low - 0.4, back + 1.6), (0.78, 0.78, 0.77))
+    middle, half = 0.5 * (w_left + w_right), 0.5 * (w_right - w_left)
+    scene.add(
+        BOX,
+        (middle, 0.5 * (w_low + w_high), back + 0.3),
+        (half, 0.5 * (w_high - w_low), 0.02),
+        (0, 0, 0),
+        glow=(1.25, 1.38, 1.52),
+    )
+    for k, y in enumerate(np.arange(w_high, w_low - 0.2, -0.50)):
+        tilt = rotation(0, -38.0 - 3.0 * float(rng.random()), 0)
+        shade = 0.70 + 0.02 * (k % 2)
+        scene.add(
+            BOX, (middle, float(y), back + 0.75), (half + 0.15, 0.025, 0.27), (shade, shade, shade * 0.98), turn=tilt
+        )
+    scene.box((w_left - 0.2, w_high, back + 0.45), (w_right + 0.2, w_high + 0.5, back + 1.05), (0.72, 0.72, 0.71))
+    scene.light((w_left, w_low, back + 1.2), (2 * half, 0, 0), (0, w_high - w_low, 0), (0.7, 0.77, 0.85))
+    for x, size in ((-12.4, 0.55), (-11.2, 0.4)):
+        _pot(scene, (x, w_low - 0.4, back + 1.0), size, 0.8, (0.50, 0.30, 0.22))
+        _plant(scene, rng, (x, w_low + 0.2, back + 1.0), 1.5 + size, 26, 0.5, (0.07, 0.13, 0.05))
     # A filing cabinet with folders, a clock, a door frame at the right.
     scene.box((4.6, floor, back), (9.4, -4.6, back + 4.0), (0.38, 0.41, 0.43))
     for k in range(3):
