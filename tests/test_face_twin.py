@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from obs_twin.face.mesh_twin import MeshTwin
 from obs_twin.face.observation import FaceObservation
 from obs_twin.face.perceive import FacePerceiver
+from obs_twin.face.photo import photo_from
 from obs_twin.face.registry import FaceModel, FaceModelError, FaceSettings, kinds, open_face
 from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, RIGHT_EYE
 from tests.drawn_face import DrawnFace, draw_face
@@ -207,3 +209,29 @@ def test_a_shut_eye_shows_the_target_s_lid_and_nothing_of_the_actor_s_eye(
         # The actor's blue iris is still in the frame below; the twin's lid lies over it.
         colour = around(after, iris, 2)
         assert colour[2] > colour[0]
+
+
+@pytest.mark.parametrize("shift_px", [-7.0, 0.0, 7.0])
+def test_the_target_s_eyes_look_where_the_actor_s_look(
+    twin: FaceModel, perceiver: FacePerceiver, shift_px: float
+) -> None:
+    before, seen = acted(perceiver, height_px=360)
+    landmarks = seen.landmarks.copy()
+    landmarks[468:, 0] += shift_px
+    observation = FaceObservation.measured(landmarks, 1.0, seen.box, seen.appearance, seen.neutral)
+    after = before.copy()
+    twin.render(after, observation, FaceSettings(shape=0, sharpness_match=0))
+    for iris in observation.irises:
+        x, y, reach = round(float(iris[0])), round(float(iris[1])), 14
+        eye = after[y - 3 : y + 4, x - reach : x + reach + 1].astype(float).sum(axis=(0, 2))
+        pupil = float(np.average(np.arange(-reach, reach + 1), weights=(eye.max() - eye) ** 4))
+        assert abs(pupil) < 3.5
+
+
+def test_a_photo_with_shut_eyes_leaves_the_actor_s_eyes(perceiver: FacePerceiver) -> None:
+    photo = photo_from(draw_face(replace(TARGET, eye_open=0.05), (900, 1000), (450, 500), 600), perceiver)
+    before, seen = acted(perceiver, height_px=320)
+    after = before.copy()
+    MeshTwin(photo).render(after, seen, FaceSettings(shape=0, iris_colour=0))
+    for iris in seen.irises:
+        np.testing.assert_allclose(around(after, iris, 2), around(before, iris, 2), atol=25)

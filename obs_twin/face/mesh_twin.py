@@ -3,9 +3,10 @@
 A frame's way, all of it inside one rectangle around the face:
 
     surroundings   the actor's own picture, its outline pulled towards the target's (shape)
+    eyes           the target's, looking where the actor looks, or the actor's own in the target's colour
     texture        the photo's triangles on the actor's, lit by the actor's room (light), far to near
     match          softened to the camera's sharpness, the camera's own grain put back; the actor's hair kept in front
-    blend          coverage feathered towards the outline, open at eyes and mouth: the actor's own are seen there
+    blend          coverage feathered towards the outline, open at the mouth: the actor's own is seen there
     hands          the actor's hands, as they are in the frame, in front of it all
 """
 
@@ -20,10 +21,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.eyes import TargetEyes
 from obs_twin.face.focus import FocusTable
 from obs_twin.face.hands import hand_mask
 from obs_twin.face.light import LightTransfer, smoothing_kernel
-from obs_twin.face.observation import FaceObservation, FloatArray, Rect
+from obs_twin.face.observation import FaceObservation, FloatArray, Rect, opening_ratio
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import TargetPhoto, read_photo
 from obs_twin.face.rasterise import blend, draw, keep_in_front, pack, tint_disc, visible_order
@@ -37,11 +39,12 @@ Image = npt.NDArray[np.uint8]
 _RINGS = ((1.15, 0.75), (1.32, 0.3), (1.55, 0.0))
 _MIDDLE = 6  # the bridge of the nose
 _MIN_FACE_PX = 16
+_MIN_EYES_PX = 60.0  # of the head: below it the actor's irises are not measured
 _SHAPE_RADIUS = 0.04  # finer differences in shape than this, in units of the head's size, stay the actor's
 _LIGHT_RADII, _LIGHT_DEPTH = (0.13, 0.25), 0.25  # in units of the head's size
 _CHIN_SHARE = 0.35
 _SEAM_SOFTNESS = 0.006
-_SHUT, _OPEN = 0.07, 0.16  # `FaceObservation.eye_opening`: below the first an eye is shut, above the second open
+_SHUT, _OPEN = 0.09, 0.16  # `FaceObservation.eye_opening`: below the first an eye is shut, above the second open
 _IRIS_SHARE = 0.85  # the measured radius reaches into the white
 _MIN_GRAIN = 1.0  # levels; less is not seen
 # Differences between actor and twin (`rasterise.keep_in_front`) from which on a pixel of the forehead is hair.
@@ -91,6 +94,7 @@ class MeshTwin:
         self._settings = settings or FaceSettings()
         self._neutral = photo.observation.local[:MESH_POINTS]
         self._textures = [pack(level) for level in photo.levels]
+        self._eyes = TargetEyes(photo)
         self._focus = FocusTable(*photo.measured_levels())
         kernel = smoothing_kernel(self._neutral, _SHAPE_RADIUS)
         self._shape_kernel = kernel / kernel.sum(1, keepdims=True)
@@ -109,7 +113,7 @@ class MeshTwin:
         """
         chosen = settings or self._settings
         mesh = observation.landmarks[:MESH_POINTS]
-        shaped = _lids_shut(self._shaped(observation, chosen.shape), observation)
+        shaped = _lids_lowered(self._shaped(observation, chosen.shape), observation)
         actor_points, twin_points = _with_rings(mesh, shaped)
         rect = x0, y0, x1, y1 = _bounds(actor_points, twin_points, bgr.shape)
         if chosen.strength <= 0 or x1 - x0 < _MIN_FACE_PX or y1 - y0 < _MIN_FACE_PX:
@@ -147,10 +151,14 @@ class MeshTwin:
         head_px = observation.head.scale
         gains = self._light.gains(look.tones, chosen.light)
         base = target.copy()
-        self._tint_irises(base, observation, shaped, corner, gains, chosen.iris_colour)
+        eyes = chosen.eyes if self._eyes.usable and head_px >= _MIN_EYES_PX else 0.0
+        if eyes < 1:
+            self._tint_irises(base, observation, shaped, corner, gains, chosen.iris_colour)
         layer = base.copy()
         drawn = np.zeros((*layer.shape[:2], 2), np.uint8)
         index, uv = self._photo.level_for(head_px)
+        if eyes > 0:
+            self._eyes.draw(index, observation, shaped, corner, gains, eyes, layer, drawn)
         draw(
             self._textures[index],
             uv,
@@ -217,17 +225,21 @@ class MeshTwin:
         return shaped
 
 
-def _lids_shut(shaped: FloatArray, observation: FaceObservation) -> FloatArray:
-    """Mesh points `(468, 3)` whose lids meet where an eye is all but shut: no slit of the actor's eye is left."""
-    shut = [ratio < _OPEN for ratio in observation.eye_opening]
-    if not any(shut):
-        return shaped
-    closed = shaped.copy()
+def _lids_lowered(shaped: FloatArray, observation: FaceObservation) -> FloatArray:
+    """Mesh points `(468, 3)` with the lids as low as they are seen, not as they are measured.
+
+    The networks see a half-shut eye as three quarters open. So what an eye lacks to its resting opening counts twice,
+    and an eye that is all but shut is shut, so that no slit of the actor's is left.
+    """
+    lowered = shaped.copy()
     for ratio, eye in zip(observation.eye_opening, (RIGHT_EYE, LEFT_EYE), strict=True):
-        share = np.float32(min(max((_OPEN - ratio) / (_OPEN - _SHUT), 0.0), 1.0))
+        share = min(max((_OPEN - ratio) / (_OPEN - _SHUT), 0.0), 1.0)
+        if observation.neutral is not None:
+            resting = opening_ratio(observation.neutral[eye, :2])
+            share = max(share, min(1.0 - ratio / max(resting, _OPEN), 1.0))
         lower, upper = eye[1:8], eye[15:8:-1]
-        closed[upper] += (closed[lower] - closed[upper]) * share
-    return closed
+        lowered[upper] += (lowered[lower] - lowered[upper]) * np.float32(share)
+    return lowered
 
 
 def _distance_to_outline(points: FloatArray) -> FloatArray:

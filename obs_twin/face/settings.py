@@ -16,7 +16,8 @@ class FaceSettings:
         sharpness_match: how much the twin is softened to the sharpness of the actor's picture.
         grain: how much of the camera's own noise is put back on the twin.
         feather: width of the soft edge, as a fraction of the face's width.
-        iris_colour: how much of the target's eye colour is given to the actor's irises.
+        eyes: how much of the target's own eyes is seen, looking where the actor looks; 0 keeps the actor's.
+        iris_colour: how much of the target's eye colour is given to the actor's irises, where those are seen.
         hair_in_front: how much of the actor's hair on the forehead stays in front of the twin.
     """
 
@@ -26,5 +27,6 @@ class FaceSettings:
     sharpness_match: float = 0.7
     grain: float = 1.0
     feather: float = 0.07
+    eyes: float = 1.0
     iris_colour: float = 0.8
     hair_in_front: float = 1.0
