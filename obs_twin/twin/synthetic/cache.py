@@ -25,6 +25,11 @@ def _code_key() -> str:
     return digest.hexdigest()[:16]
 
 
+def content_key(*parameters: object) -> str:
+    """A name for what ``parameters`` and the drawing code as it is now produce."""
+    return hashlib.sha256(repr((parameters, _code_key())).encode()).hexdigest()[:24]
+
+
 def cached(label: str, suffix: str = "") -> Path:
     """Where the current drawing of ``label`` lies, or would lie: ``label`` names all its parameters."""
     return cache_folder() / f"{label}-{_code_key()}{suffix}"

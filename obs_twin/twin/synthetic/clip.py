@@ -22,6 +22,7 @@ from . import speech
 from .animation import perform
 from .base_mesh import MODEL_NAME, BaseMeshFile
 from .cache import cache_folder, cached, store
+from .cache import content_key as content_key  # the demo names its own copy with it
 from .head import Pose
 from .light import Light, Rig
 from .people import BRUNO, Person

@@ -158,7 +158,7 @@ def paint(head: Head, scalp: FloatArray | None = None) -> Paint:
     albedo = _mix(albedo, np.tile(flesh, (count, 1)), inside)
     albedo[material == TONGUE] = np.array([0.30, 0.085, 0.075], np.float32)
     albedo[material == GUMS] = np.array([0.42, 0.14, 0.13], np.float32)
-    albedo[material == TEETH] = np.array([0.66, 0.61, 0.52], np.float32)
+    albedo[material == TEETH] = np.array([0.55, 0.505, 0.43], np.float32)
     gloss[material != SKIN] = 1.3
     roughness[material != SKIN] = 0.28
     translucency = np.clip(1 - 0.5 * stubble, 0, 1)
