@@ -313,9 +313,14 @@ def _blurred(picture: Image, sigma_px: float) -> Image:
 
 
 def open_mesh_twin(files: Sequence[Path], perceiver: FacePerceiver, settings: FaceSettings | None = None) -> MeshTwin:
-    """A mesh twin from its photo.
+    """A mesh twin from its photo; of several, the one most from the front.
 
     Raises:
-        FaceModelError: as `photo.read_photo`.
+        FaceModelError: as `photo.read_photo`, for any of them.
     """
-    return MeshTwin(read_photo(files[0], perceiver), settings)
+    photos = [read_photo(path, perceiver) for path in files]
+    return MeshTwin(min(photos, key=_turn), settings)
+
+
+def _turn(photo: TargetPhoto) -> float:
+    return abs(photo.observation.yaw_deg) + abs(photo.observation.pitch_deg)
