@@ -1,4 +1,4 @@
-"""Renders the built-in persona's twin pack where it is not there yet.
+"""Renders the built-in persona's twin pack where this version's is not there yet.
 
 Run in the environment: `python -m installer.persona`.
 """
@@ -6,14 +6,14 @@ Run in the environment: `python -m installer.persona`.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from installer.environment import NOTHING_TO_DO
 from obs_twin.link.paths import user_dirs
-from obs_twin.twin.pack import PackError, find_pack
+from obs_twin.twin.manifest import MANIFEST_NAME
+from obs_twin.twin.synthetic.persona import PACK_NAME, build_persona_pack
 
 __all__ = ["main"]
-
-PACK_NAME = "ada"
 
 
 def main() -> int:
@@ -22,15 +22,17 @@ def main() -> int:
     Returns:
         0; an error is let through with its traceback, for there is nothing that the user could do about it.
     """
-    try:
-        find_pack(PACK_NAME)
-    except PackError:
-        from obs_twin.twin.synthetic.persona import build_persona_pack
-
-        build_persona_pack(user_dirs().cache / "builtin" / PACK_NAME)
-    else:
+    folder = user_dirs().cache / "builtin" / PACK_NAME
+    before = _written(folder)
+    build_persona_pack(folder)
+    if _written(folder) == before:
         print(NOTHING_TO_DO)
     return 0
+
+
+def _written(folder: Path) -> int:
+    manifest = folder / MANIFEST_NAME
+    return manifest.stat().st_mtime_ns if manifest.exists() else 0
 
 
 if __name__ == "__main__":

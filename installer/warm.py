@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from installer.persona import PACK_NAME
 from obs_twin.background import compose
 from obs_twin.background.matte import Matte
 from obs_twin.engine.pixels import Codec
@@ -22,6 +21,7 @@ from obs_twin.face.registry import open_face
 from obs_twin.face.smooth import smooth
 from obs_twin.link.formats import SUPPORTED
 from obs_twin.twin.pack import find_pack, open_pack
+from obs_twin.twin.synthetic.persona import PACK_NAME
 from obs_twin.zoo.store import ModelStore
 
 __all__ = ["main"]

@@ -1,5 +1,6 @@
 """The twin in real OBS, end to end: short versions of `tests.rig.acceptance`, without its timings."""
 
+import subprocess
 import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
@@ -61,6 +62,41 @@ def test_a_session_never_shows_the_actor_by_accident(actor: Clip) -> None:
 
         counts = twin.status()["host"]
         assert counts["errors"] == {}
+        ending = obs.close()
+    assert (ending.exit_status, ending.memory_leaks) == (0, 0), ending.log[-2000:]
+
+
+def test_cameras_of_any_format_over_another_scene(actor: Clip, tmp_path: Path) -> None:
+    """Size and format change in mid-stream, and the background is taken out so that the scene behind shows."""
+    with Stage(actor, ("obs_twin_face", "obs_twin_background"), 500, {"background": {"mode": "transparent"}}) as stage:
+        obs = stage.bench.obs
+        obs.ask(
+            "CreateInput",
+            sceneName="Scene",
+            inputName="Wall",
+            inputKind="color_source_v3",
+            inputSettings={"color": 0xFF0000FF, "width": 640, "height": 360},
+        )
+        items = obs.ask("GetSceneItemList", sceneName="Scene")["sceneItems"]
+        wall = next(item["sceneItemId"] for item in items if item["sourceName"] == "Wall")
+        obs.ask("SetSceneItemIndex", sceneName="Scene", sceneItemId=wall, sceneItemIndex=0)
+        for pixel_format, size in (
+            ("yuyv422", "640x360"),
+            ("bgra", "480x270"),
+            ("yuv444p", "320x180"),
+            ("gray", "640x360"),
+        ):
+            path = tmp_path / f"{pixel_format}.nut"
+            command = ["ffmpeg", "-loglevel", "error", "-t", "3", "-i", str(actor.path), "-s", size]
+            subprocess.run([*command, "-c:v", "rawvideo", "-pix_fmt", pixel_format, str(path)], check=True)
+            with PictureTap(stage.bench.camera, lambda frame: frame.bgr()[300:, :40].mean((0, 1))) as tap:
+                obs.ask("SetInputSettings", inputName="Actor", inputSettings={"local_file": str(path)})
+                time.sleep(2)
+                stage.twin.wait_showing("twin")
+                time.sleep(2)
+            # The wall is pure red; nothing of the actor's office is in the corner.
+            corner = np.asarray(tap.seen[-1])
+            assert np.abs(corner - (0, 0, 255)).max() < 40, (pixel_format, corner)
         ending = obs.close()
     assert (ending.exit_status, ending.memory_leaks) == (0, 0), ending.log[-2000:]
 

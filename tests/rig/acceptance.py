@@ -21,7 +21,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from obs_twin.cli.calibrate import Recording, calibrate
 from obs_twin.twin.disclosure import badge_for
@@ -34,6 +33,7 @@ from .sound import SAMPLE_RATE_HZ
 from .stage import ALL_FILTERS, Stage, stamped_actor
 
 CALIBRATION_S = 10.0
+SLACK_PX = 3
 PICTURE_AND_VOICE = ("obs_twin_face", "obs_twin_voice")
 
 
@@ -123,16 +123,17 @@ class BadgeCheck:
     def __init__(self, size: tuple[int, int], name: str = "Ada", synthetic: bool = True) -> None:
         badge = badge_for(*size, name, synthetic=synthetic)
         self._rect = badge.rect
-        self._plate = cv2.cvtColor(badge.plate, cv2.COLOR_BGR2GRAY).astype(np.float32)
+        self._plate = cv2.cvtColor(badge.plate, cv2.COLOR_BGR2GRAY)
 
     def __call__(self, frame: TappedFrame) -> str:
         """ "twin" (with its badge), "card" (card, slate or the plain grey), or "RAW"."""
-        luma: NDArray[np.float32] = (frame.luma.astype(np.float32) - 16) * (255 / 219)
         x0, y0, x1, y1 = self._rect
-        if float(np.abs(luma[y0:y1, x0:x1] - self._plate).mean()) < 12.0:
+        # OBS draws packed 4:2:2 frames a pixel to the left, so the badge is looked for around its place.
+        around = np.ascontiguousarray(frame.luma[y0 - SLACK_PX : y1 + SLACK_PX, x0 - SLACK_PX : x1 + SLACK_PX])
+        if float(cv2.matchTemplate(around, self._plate, cv2.TM_CCOEFF_NORMED).max()) > 0.8:
             return "twin"
         # Card, slate and grey are dark pages: hardly any of their pixels are as light as a face.
-        if float(np.percentile(luma, 75)) < 60.0:
+        if float(np.percentile(frame.luma, 75)) < 68.0:
             return "card"
         return "RAW"
 

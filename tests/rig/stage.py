@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obs_twin.link.paths import user_dirs
-from obs_twin.twin.pack import PackMissing, find_pack
 from obs_twin.twin.synthetic.clip import make_actor_clip
-from obs_twin.twin.synthetic.persona import build_persona_pack
+from obs_twin.twin.synthetic.persona import PACK_NAME, build_persona_pack
 
 from .bench import Bench
 from .clip import Clip, write_clip
@@ -27,16 +26,12 @@ from .sound import SAMPLE_RATE_HZ
 from .twin import ACTOR, ENVIRONMENT, Twin, twin_collection, twin_filters
 
 FPS = 30
-PERSONA = "ada"
 ALL_FILTERS = ("obs_twin_face", "obs_twin_background", "obs_twin_voice")
 
 
 def built_in_twin() -> Path:
-    """The pack of the built-in persona, rendered if it is not there yet."""
-    try:
-        return find_pack(PERSONA)
-    except PackMissing:
-        return build_persona_pack(user_dirs().cache / "builtin" / PERSONA)
+    """The pack of the built-in persona, rendered if this version's is not there yet."""
+    return build_persona_pack(user_dirs().cache / "builtin" / PACK_NAME)
 
 
 def stamped_actor(

@@ -84,7 +84,7 @@ def _portraits(person: Person, yaws: tuple[float, ...], size: int) -> list[Pictu
 
 
 def build_persona_pack(folder: Path) -> Path:
-    """Make the persona's twin pack in ``folder`` and return it; a whole pack that is there already is left as it is.
+    """Make the persona's twin pack in ``folder`` and return it; one that this version made is left as it is.
 
     Raises
     ------
