@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from obs_twin.twin.make import MakeError, PartFiles, write_pack
 from obs_twin.twin.manifest import MANIFEST_NAME, SYNTHETIC
-from obs_twin.voice.target import analyse
+from obs_twin.voice.target import VoiceTarget, analyse
 from obs_twin.zoo.store import ModelStore
 
 from . import speech
@@ -27,6 +28,8 @@ from .room import room
 Picture = npt.NDArray[np.uint8]
 
 PACK_NAME = "ada"
+# What a voice target holds is decided elsewhere, so it is part of the drawing's name.
+PACK_LABEL = f"pack-{'-'.join(field.name for field in fields(VoiceTarget))}"
 VIEWS = {"photo": 0.0, "photo2": 25.0, "photo3": -25.0}
 """Pictures of the face in the pack and how far the head is turned in each, degrees."""
 
@@ -93,13 +96,16 @@ def build_persona_pack(folder: Path) -> Path:
     ModelError
         when the base mesh is not there and cannot be fetched.
     """
-    if (folder / MANIFEST_NAME).exists():
-        return folder
-    if folder.exists():
+    manifest = folder / MANIFEST_NAME
+    if folder.exists() and not manifest.exists():
         raise MakeError(f"{folder} exists, but is no twin pack. Choose another folder, or move that one away.")
-    source = cached("pack")
+    source = cached(PACK_LABEL)
     if not (source / MANIFEST_NAME).exists():
         _render_pack()
+    if manifest.exists():
+        if manifest.read_bytes() == (source / MANIFEST_NAME).read_bytes():
+            return folder
+        shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.copy")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -135,7 +141,7 @@ def _render_pack() -> None:
                 ),
             ],
         )
-        store(scratch / "pack", "pack")
+        store(scratch / "pack", PACK_LABEL)
 
 
 def _write(path: Path, picture: Picture) -> None:
