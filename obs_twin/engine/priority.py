@@ -34,8 +34,10 @@ def lower_thread() -> None:
             kernel32 = ctypes.windll.kernel32
             kernel32.SetThreadPriority(kernel32.GetCurrentThread(), below_normal)
         elif sys.platform == "linux":
-            # Linux keeps niceness for each thread; elsewhere it belongs to the process.
+            # Linux keeps niceness for each thread; elsewhere it belongs to the process. A batch thread that wakes up
+            # does not push aside one that runs.
             _set_nice(threading.get_native_id(), PICTURE_NICE)
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
 
 
 def _set_nice(who: int, nice: int) -> None:

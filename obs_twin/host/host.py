@@ -11,6 +11,7 @@ over a call into libobs.
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
 from typing import Any
@@ -28,6 +29,7 @@ from obs_twin.link.frames import FrameRing
 from obs_twin.link.sound import SoundRing
 
 TICK_S = 0.05
+SWITCH_S = 0.0005
 SLATE_S = 5.0
 RETIRE_S = 2.0
 """A ring that a hot path may just be using is unmapped this much later."""
@@ -49,6 +51,9 @@ class Host:
     """See the module's text."""
 
     def __init__(self) -> None:
+        # OBS's threads wait for Python's lock in each callback. A thread that computes gives it up after 5 ms unless
+        # told otherwise, and that is a sixth of a frame.
+        sys.setswitchinterval(SWITCH_S)
         self.obs = LibObs()
         self.registry = Registry(self.obs)
         self.delay = Delay()

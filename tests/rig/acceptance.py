@@ -195,6 +195,7 @@ class CostResult:
 
     without: dict[str, float]
     with_filters: dict[str, float]
+    graphics_thread_median_ms: list[float]
     lagged_without: float
     lagged_with: float
     stage_ms: dict[str, Any]
@@ -202,22 +203,24 @@ class CostResult:
     counts: dict[str, Any]
 
 
-def measure_cost(clip: Clip, seconds: float) -> CostResult:
+def measure_cost(clip: Clip, seconds: float, canvas: tuple[int, int] | None = None) -> CostResult:
     """Two runs of the same clip and length, first without any filter of ours."""
-    results = []
+    results, graphics = [], []
     status: dict[str, Any] = {}
     for kinds in ((), ALL_FILTERS):
-        with Stage(clip, kinds, wait=bool(kinds)) as stage:
+        with Stage(clip, kinds, wait=bool(kinds), canvas=canvas) as stage:
             time.sleep(seconds)
             status = stage.twin.status() or status
             ending = stage.bench.obs.close()
         row = ending.profile["tick_sources"]
         lagged = ending.lagged_frames / max(1, ending.rendered_frames)
+        graphics.append(ending.profile["obs_graphics_thread"].median_ms)
         results.append(({"median_ms": row.median_ms, "p99_ms": row.p99_ms, "max_ms": row.max_ms}, lagged))
     video = next(s for s in status["streams"].values() if s["kind"] == "video")
     return CostResult(
         results[0][0],
         results[1][0],
+        graphics,
         results[0][1],
         results[1][1],
         video["stage_ms"],
@@ -297,6 +300,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--size", default="640x360")
+    parser.add_argument("--canvas", help="OBS's canvas for cost, if it is not the source's size")
     parser.add_argument("--rate-drops", action="store_true", help="30 fps drops to 15 in the middle of the clip")
     options = parser.parse_args(arguments)
     width, height = (int(number) for number in options.size.split("x"))
@@ -312,7 +316,8 @@ def main(arguments: list[str]) -> int:
             other = stamped_actor(Path(folder, "other"), (480, 270), 8.0)
             print(json.dumps(asdict(live_busily(clip, other, options.times, max(1, options.times // 2)))))
         else:
-            print(json.dumps(asdict(measure_cost(clip, options.seconds)), indent=1))
+            canvas = tuple(int(number) for number in options.canvas.split("x")) if options.canvas else clip.size
+            print(json.dumps(asdict(measure_cost(clip, options.seconds, (canvas[0], canvas[1]))), indent=1))
     return 0
 
 

@@ -78,6 +78,7 @@ class Stage:
         delay_ms: the delay D.
         settings: of each filter, as `twin_filters` takes them (`face={...}`).
         wait: whether to wait until twin pictures leave OBS and the opening notice is over.
+        canvas: OBS's canvas; the clip's size if None.
     """
 
     def __init__(
@@ -88,10 +89,11 @@ class Stage:
         settings: dict[str, Settings] | None = None,
         *,
         wait: bool = True,
+        canvas: tuple[int, int] | None = None,
     ) -> None:
         collection = twin_collection(clip.path, twin_filters(kinds, delay_ms, **(settings or {})))
         self.clip = clip
-        self.bench = Bench(collection, clip.size, FPS, environment=ENVIRONMENT)
+        self.bench = Bench(collection, canvas or clip.size, FPS, environment=ENVIRONMENT)
         self.twin = Twin(self.bench)
         self._wait = wait
         self._stack = contextlib.ExitStack()
