@@ -18,34 +18,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from installer.demo_actor import Actor, DemoError, find_camera, prepare_actor
 from installer.demo_report import Figures, write_report
 from installer.progress import Progress, Step
-from obs_twin.engine.control import EngineNotRunningError
-from obs_twin.engine.offset import beep_times, flash_times, pair_offset_ms
+from obs_twin.cli.calibrate import Measured
+from obs_twin.cli.errors import CommandError
 from obs_twin.link.paths import user_dirs
 from obs_twin.twin.pack import PackMissing, find_pack
 from obs_twin.twin.synthetic.persona import PACK_NAME, build_persona_pack
 from obs_twin.zoo.catalogue import ModelError
 from tests.rig.bench import Bench
 from tests.rig.camera import PictureTap
-from tests.rig.measure import brightness
 from tests.rig.process import RigError
 from tests.rig.recorder import Recorder, mux
 from tests.rig.scene import Filter, SceneCollection, Script
-from tests.rig.sound import SAMPLE_RATE_HZ
-from tests.rig.twin import ENVIRONMENT, SCRIPT, SLEW_MS_PER_S, Twin
+from tests.rig.twin import ENVIRONMENT, SCRIPT, Twin
 
 __all__ = ["main"]
 
 FPS = 30
 READY_TIMEOUT_S = 180.0
-CALIBRATION_S = 10.0
-CALIBRATION_TRIES = 2
-LEAST_PAIRS = 3
-SETTLE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,8 @@ def _run(options: Options, folder: Path) -> None:
             thumbnails = stack.enter_context(PictureTap(bench.camera, actor.thumbnail))
             _wait_for_twin(bench, twin, options.twin, step)
         with progress.step("Lips and voice in step") as step:
-            step.outcome = _calibrate(bench, twin, step)
+            step.show("half a minute of flashes and beeps")
+            step.outcome, left = _calibrate(twin)
         with progress.step("Recording what a meeting gets") as step:
             recorder = Recorder(bench.camera, folder / "picture.mkv", options.size, FPS)
             with recorder:
@@ -108,7 +101,7 @@ def _run(options: Options, folder: Path) -> None:
                 time.sleep(0.5)
         ending = bench.obs.close()
         with progress.step("Report"):
-            figures = Figures(options.twin, options.delay_ms, status, ending, recorder, sound, thumbnails)
+            figures = Figures(options.twin, options.delay_ms, status, ending, recorder, sound, thumbnails, left)
             write_report(figures, actor, options.out)
 
 
@@ -147,14 +140,15 @@ def _parse(argv: Sequence[str] | None) -> Options:
 
 def _prepare_twin(name: str, step: Step) -> None:
     """See that the pack is there; the built-in one is rendered when it is not."""
+    step.outcome = name
+    if name == PACK_NAME:
+        step.show("rendering the built-in persona, if this version's is not there (a minute or two, once)")
+        build_persona_pack(user_dirs().cache / "builtin" / PACK_NAME)
+        return
     try:
         find_pack(name)
-        step.outcome = name
     except PackMissing as missing:
-        if name != PACK_NAME:
-            raise DemoError(str(missing)) from missing
-        step.show("rendering the built-in persona (a minute or two, once)")
-        build_persona_pack(user_dirs().cache / "builtin" / PACK_NAME)
+        raise DemoError(str(missing)) from missing
 
 
 def _furnish(home: Path) -> None:
@@ -211,35 +205,19 @@ def _wait_for_twin(bench: Bench, twin: Twin, name: str, step: Step) -> None:
     raise DemoError(f"No twin picture left OBS within {READY_TIMEOUT_S:.0f} s: {problem}")
 
 
-def _calibrate(bench: Bench, twin: Twin, step: Step) -> str:
-    """Measures the meeting's two paths with flash and beep at the taps, and sets the shift m.
+def _calibrate(twin: Twin) -> tuple[str, Measured | None]:
+    """Even out what voice and picture differ by on their way into a meeting, with flash and beep at the taps.
 
     Returns:
-        What was found, for the terminal; a machine too busy to tell is no reason to stop.
+        (what was found, for the terminal; what is left of it, None if it could not be told). A machine too busy to
+        tell is no reason to stop.
     """
     try:
-        for _ in range(CALIBRATION_TRIES):
-            shift_ns = int(twin.ask(ask="test_signal", on=True).get("shift_ns", 0))
-            _pass_time(bench, SETTLE_S, step)
-            with PictureTap(bench.camera, brightness) as tap:
-                _pass_time(bench, CALIBRATION_S, step)
-            sound = bench.cable.sound().between(tap.times_ns[0] - 1e9, tap.times_ns[-1] + 1e9)
-            flashes = flash_times(np.array(tap.seen, np.float64), np.array(tap.times_ns, np.int64))
-            beeps = beep_times(sound.samples, SAMPLE_RATE_HZ, sound.start_ns)
-            voice_late_ms, spread_ms, pairs = pair_offset_ms(flashes, beeps)
-            if pairs < LEAST_PAIRS:
-                continue
-            twin.ask(ask="set_shift", shift_ns=shift_ns + round(voice_late_ms * 1e6))
-            twin.ask(ask="test_signal", on=False)
-            # The shift is slewed, never jumped.
-            _pass_time(bench, SETTLE_S + abs(voice_late_ms) / SLEW_MS_PER_S, step)
-            found = f"picture shifted by {shift_ns / 1e6 + voice_late_ms:+.0f} ms"
-            return f"{found} (spread {spread_ms:.0f} ms, {pairs} flashes)"
-        twin.ask(ask="test_signal", on=False)
-        _pass_time(bench, SETTLE_S, step)
-    except EngineNotRunningError as error:
-        raise DemoError(f"The engine ended during the calibration: {error}") from error
-    return f"not measured: {len(flashes)} flashes and {len(beeps)} beeps came, too irregular (a busy machine?)"
+        shift_ms = twin.calibrate()
+        left = twin.measure_test_signal()
+    except CommandError as error:
+        return f"not measured: {str(error).split('. ')[0]}", None
+    return f"picture shifted by {shift_ms:+.0f} ms, {left.median_ms:+.0f} ms left", left
 
 
 def _pass_time(bench: Bench, seconds: float, step: Step) -> None:

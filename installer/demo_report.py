@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from installer.demo_actor import Actor, small
+from obs_twin.cli.calibrate import Measured
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.twin.lettering import BOLD, MEDIUM, REGULAR, draw_text, text_width
 from obs_twin.zoo.store import ModelStore
@@ -48,6 +49,7 @@ class Figures:
         ending: OBS's own account.
         recorder, sound: what was recorded, and the sound of the same time.
         thumbnails: of every frame from OBS's start on.
+        left: voice against picture after the calibration, by flash and beep; None if it could not be told.
     """
 
     twin: str
@@ -57,6 +59,7 @@ class Figures:
     recorder: Recorder
     sound: Sound
     thumbnails: PictureTap
+    left: Measured | None
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,7 @@ class _Lips:
 def write_report(figures: Figures, actor: Actor, out: Path) -> None:
     """Measure the recording, write the three files' rest beside `twin.mkv`, print the summary."""
     seen = _see_lips(figures, actor, out / "twin.mkv")
-    step = _step(figures, actor, seen)
-    report = _report(figures, actor, step)
+    report = _report(figures, actor, _step(figures, actor, seen))
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     _before_after(figures, actor, seen, report, out)
     print(_summary(report, out))
@@ -113,6 +115,17 @@ def _see_lips(figures: Figures, actor: Actor, recording: Path) -> _Lips | None:
     if len(clip) < fps or len(twin) < fps:
         return None
     return _Lips(clip, twin, lips.lip_series(times_ns, twin, clip, actor.clip.fps))
+
+
+def _left(left: Measured | None) -> dict[str, float | int] | None:
+    """How far the voice is ahead of the picture at the meeting's end, by flash and beep."""
+    if left is None:
+        return None
+    return {
+        "median": round(-left.median_ms, 1),
+        "p95_abs": round(left.p95_abs_ms, 1),
+        "flashes": len(left.later_ms),
+    }
 
 
 def _step(figures: Figures, actor: Actor, seen: _Lips | None) -> dict[str, float | int] | None:
@@ -159,7 +172,8 @@ def _report(figures: Figures, actor: Actor, step: dict[str, float | int] | None)
         "actor": actor.device or (actor.clip.path.name if actor.clip else ""),
         "delay_ms": host.get("delay_ms", figures.delay_ms),
         "shift_ms": host.get("shift_ms"),
-        "av_offset_ms": step,
+        "av_offset_ms": _left(figures.left),
+        "lips_ms": step,
         "video": {
             "size": video.get("size"),
             "fps_out": video.get("fps"),
@@ -278,10 +292,10 @@ def _summary(report: dict[str, Any], out: Path) -> str:
     total = video["stage_ms"].get("finish_total", {})
     leaked = video["raw_frames_leaked"]
     in_step = (
-        f"voice {abs(step['median']):.0f} ms {'before' if step['median'] > 0 else 'after'} the lips (95 % within "
+        f"voice {abs(step['median']):.0f} ms {'before' if step['median'] > 0 else 'after'} the picture (95 % within "
         f"{step['p95_abs']:.0f} ms)"
         if step
-        else "not measured: nothing to compare with"
+        else "not measured: the machine was too busy"
     )
     lines = [
         ("Twin", f"{report['twin']} ({report['consent']})"),

@@ -22,6 +22,7 @@ from obs_twin.cli.status import ask_engine
 
 LEAST_PAIRS = 4
 MAX_SPREAD_MS = 25.0
+APPLIED_WITHIN_MS = 3.0
 CAMERAS_TRIED = 8
 
 
@@ -53,19 +54,44 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=_run)
 
 
-def calibrate(record: Callable[[], Recording]) -> tuple[float, float, int]:
-    """Measure m with the test signal and store it.
+@dataclass(frozen=True)
+class Measured:
+    """How much later the voice comes than the picture, with the shift that was in force.
+
+    Attributes:
+        applied_ms: that shift.
+        later_ms: `(pairs,)`, one for each flash that found its beep.
+    """
+
+    applied_ms: float
+    later_ms: npt.NDArray[np.float64]
+
+    @property
+    def median_ms(self) -> float:
+        """The median of `later_ms`."""
+        return float(np.median(self.later_ms))
+
+    @property
+    def spread_ms(self) -> float:
+        """Their scaled median deviation."""
+        return 1.4826 * float(np.median(np.abs(self.later_ms - self.median_ms)))
+
+    @property
+    def p95_abs_ms(self) -> float:
+        """95 % of them are within so many ms of 0."""
+        return float(np.percentile(np.abs(self.later_ms), 95))
+
+
+def measure(record: Callable[[], Recording]) -> Measured:
+    """Measure by how much the voice comes later than the picture at the meeting's end.
 
     Args:
         record: records camera and cable while the test signal is on.
 
-    Returns:
-        (m in ms, spread in ms, flashes that found their beep).
-
     Raises:
         CommandError: no engine, or the test signal did not arrive; the text says which half was missing.
     """
-    from obs_twin.engine.offset import beep_times, flash_times, pair_offset_ms
+    from obs_twin.engine.offset import beep_times, flash_times, pair_offsets_ms
 
     status = ask_engine({"ask": "status"})
     if not any(s["kind"] == "video" for s in status["streams"].values()):
@@ -82,18 +108,37 @@ def calibrate(record: Callable[[], Recording]) -> tuple[float, float, int]:
         ask_engine({"ask": "test_signal", "on": False})
     flashes = flash_times(recording.luma, recording.luma_ns)
     beeps = beep_times(recording.samples, recording.rate_hz, recording.start_ns)
-    later_ms, spread_ms, pairs = pair_offset_ms(flashes, beeps)
-    if pairs < LEAST_PAIRS or spread_ms > MAX_SPREAD_MS:
+    found = Measured(applied_ms, pair_offsets_ms(flashes, beeps))
+    if len(found.later_ms) < LEAST_PAIRS or found.spread_ms > MAX_SPREAD_MS:
         raise CommandError(
             f"The test signal was not clear: expected at least {LEAST_PAIRS} flashes with their beeps and a spread "
-            f"below {MAX_SPREAD_MS:.0f} ms, found {len(flashes)} flashes, {len(beeps)} beeps, {pairs} pairs"
-            + (f" with a spread of {spread_ms:.0f} ms" if pairs else "")
+            f"below {MAX_SPREAD_MS:.0f} ms, found {len(flashes)} flashes, {len(beeps)} beeps and "
+            f"{len(found.later_ms)} pairs"
+            + (f" with a spread of {found.spread_ms:.0f} ms" if len(found.later_ms) else "")
             + ". Check that the virtual camera is started, that the source with Twin Voice has 'Monitor and Output' in "
-            "Advanced Audio Properties, and that OBS's monitoring device is the virtual cable."
+            "Advanced Audio Properties, and that OBS's monitoring device is the virtual cable. On a computer that is "
+            "busy with other things, try again when it is not."
         )
-    shift_ms = applied_ms + later_ms
+    return found
+
+
+def calibrate(record: Callable[[], Recording]) -> tuple[float, Measured]:
+    """Measure, and have the difference evened out. Returns (m in ms, what was measured). Raises like `measure`."""
+    found = measure(record)
+    shift_ms = found.applied_ms + found.median_ms
     ask_engine({"ask": "set_shift", "shift_ns": round(shift_ms * 1e6)})
-    return shift_ms, spread_ms, pairs
+    return shift_ms, found
+
+
+def wait_until_applied(shift_ms: float, timeout_s: float = 30.0) -> None:
+    """Wait until the picture is shifted by `shift_ms` (it is moved slowly), and the test signal has left OBS."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        status = ask_engine({"ask": "status"})
+        if abs(float(status["host"].get("shift_ms", 1e9)) - shift_ms) < APPLIED_WITHIN_MS:
+            break
+        time.sleep(0.2)
+    time.sleep(float(ask_engine({"ask": "status"})["delay_ms"]) / 1e3 + 1.0)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -106,13 +151,13 @@ def _run(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     print("Viewers now see flashes and hear beeps. Measuring ...", flush=True)
     try:
-        shift_ms, spread_ms, pairs = calibrate(lambda: _record(args.camera, cable, args.seconds))
+        shift_ms, found = calibrate(lambda: _record(args.camera, cable, args.seconds))
     finally:
         cable.close()
     direction = "before" if shift_ms < 0 else "after"
     print(
-        f"The voice arrives {abs(shift_ms):.0f} ms {direction} the picture (spread {spread_ms:.0f} ms, "
-        f"{pairs} flashes). From now on the picture is shifted by that, and OBS's sync offset with it."
+        f"The voice arrives {abs(shift_ms):.0f} ms {direction} the picture (spread {found.spread_ms:.0f} ms, "
+        f"{len(found.later_ms)} flashes). From now on the picture is shifted by that, and OBS's sync offset with it."
     )
     return 0
 

@@ -249,26 +249,35 @@ PAIR_RANGE_MS = 2000.0
 PAIR_WINDOW_MS = 60.0
 
 
-def pair_offset_ms(flash_ns: I64, beep_ns: I64) -> tuple[float, float, int]:
-    """How much later the beeps are than the flashes that belong to them: (median, spread, number of pairs).
+def pair_offsets_ms(flash_ns: I64, beep_ns: I64) -> F64:
+    """How much later each beep is than the flash that belongs to it: (pairs,) ms, empty without a pair.
 
-    The pairing is the one shift on which the most flashes find a beep; among equals, the smallest. The spread is
-    the scaled median deviation. Without a pair both are NaN.
+    The pairing is the one shift on which the most flashes find a beep; among equals, the smallest.
     """
     flashes = np.sort(np.asarray(flash_ns, np.int64).reshape(-1))
     beeps = np.sort(np.asarray(beep_ns, np.int64).reshape(-1))
     if len(flashes) == 0 or len(beeps) == 0:
-        return math.nan, math.nan, 0
+        return np.zeros(0)
     differences = (beeps[None, :] - flashes[:, None]) / 1e6
     shifts = np.sort(differences[np.abs(differences) <= PAIR_RANGE_MS])
     if len(shifts) == 0:
-        return math.nan, math.nan, 0
+        return np.zeros(0)
     ends = np.searchsorted(shifts, shifts + PAIR_WINDOW_MS, side="right")
     counts = ends - np.arange(len(shifts))
     middles = np.array([np.median(shifts[i:end]) for i, end in enumerate(ends)])
     best = min(range(len(shifts)), key=lambda i: (-counts[i], abs(middles[i])))
     nearest = differences[np.arange(len(flashes)), np.abs(differences - middles[best]).argmin(axis=1)]
-    offsets = nearest[np.abs(nearest - middles[best]) <= PAIR_WINDOW_MS]
+    return np.asarray(nearest[np.abs(nearest - middles[best]) <= PAIR_WINDOW_MS])
+
+
+def pair_offset_ms(flash_ns: I64, beep_ns: I64) -> tuple[float, float, int]:
+    """`pair_offsets_ms` in short: (median, spread, number of pairs).
+
+    The spread is the scaled median deviation. Without a pair both are NaN.
+    """
+    offsets = pair_offsets_ms(flash_ns, beep_ns)
+    if not len(offsets):
+        return math.nan, math.nan, 0
     median = float(np.median(offsets))
     spread = 1.4826 * float(np.median(np.abs(offsets - median)))
     return median, spread, len(offsets)

@@ -22,17 +22,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from obs_twin.cli.calibrate import Recording, calibrate
 from obs_twin.twin.disclosure import badge_for
 
 from . import measure
 from .camera import PictureTap, TappedFrame
 from .clip import Clip
 from .process import RigError
-from .sound import SAMPLE_RATE_HZ
 from .stage import ALL_FILTERS, Stage, stamped_actor
 
-CALIBRATION_S = 10.0
 SLACK_PX = 3
 PICTURE_AND_VOICE = ("obs_twin_face", "obs_twin_voice")
 
@@ -51,36 +48,10 @@ class DelayResult:
     counts: dict[str, Any]
 
 
-def tapped_calibration(stage: Stage) -> float:
-    """`obs-twin calibrate` with the rig's taps instead of devices. Returns m in ms once it is applied."""
-
-    def record() -> Recording:
-        with PictureTap(stage.bench.camera, brightness) as tap:
-            time.sleep(CALIBRATION_S)
-        sound = stage.bench.cable.sound().between(tap.times_ns[0], tap.times_ns[-1])
-        luma, times = np.array(tap.seen, np.float64), np.array(tap.times_ns, np.int64)
-        return Recording(luma, times, sound.samples, SAMPLE_RATE_HZ, round(sound.time_ns(0)))
-
-    shift_ms, _, _ = calibrate(record)
-    deadline = time.monotonic() + 30.0
-    while time.monotonic() < deadline:
-        if abs(stage.twin.status().get("host", {}).get("shift_ms", 1e9) - shift_ms) < 3.0:
-            break
-        time.sleep(0.2)
-    # The test signal is still on its way out.
-    time.sleep(stage.twin.status()["delay_ms"] / 1e3 + 1.0)
-    return shift_ms
-
-
-def brightness(frame: TappedFrame) -> float:
-    """Mean luma of a frame: for a `PictureTap` during calibration."""
-    return float(frame.luma[::8, ::8].mean())
-
-
 def measure_delay(clip: Clip, delay_ms: int, seconds: float) -> DelayResult:
     """Calibrate, then compare picture and voice at the taps for `seconds`."""
     with Stage(clip, PICTURE_AND_VOICE, delay_ms) as stage:
-        shift_ms = tapped_calibration(stage)
+        shift_ms = stage.twin.calibrate()
         with PictureTap(stage.bench.camera, measure.read_counter) as tap:
             time.sleep(seconds)
         sound = stage.bench.cable.sound().between(tap.times_ns[0], tap.times_ns[-1])

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
+
+from obs_twin.cli.calibrate import Measured, Recording, calibrate, wait_until_applied
+from obs_twin.cli.calibrate import measure as measure_with_test_signal
 from obs_twin.engine.control import EngineNotRunningError, ask
 
 from . import measure
@@ -18,6 +24,7 @@ from .camera import PictureTap
 from .clip import Clip
 from .process import RigError
 from .scene import Filter, SceneCollection, Script, Settings, media
+from .sound import SAMPLE_RATE_HZ
 
 SCRIPT = Path(__file__).resolve().parents[2] / "obs_twin" / "obs_twin_script.py"
 NAMES = {
@@ -26,10 +33,10 @@ NAMES = {
     "obs_twin_background": "Twin Background",
 }
 ENVIRONMENT = {"OBS_TWIN_PYTHON": sys.executable}
-SLEW_MS_PER_S = 10.0
+TEST_SIGNAL_S = 10.0
 ACTOR = "Actor"
 
-_environment_lock = threading.Lock()
+_environment_lock = threading.RLock()
 
 
 def twin_filters(kinds: Sequence[str], delay_ms: int, **settings: Settings) -> tuple[Filter, ...]:
@@ -53,16 +60,14 @@ class Twin:
 
     def ask(self, **request: object) -> dict[str, Any]:
         """One request to the bench's own engine. Raises `EngineNotRunningError` while there is none."""
-        with _environment_lock:
-            before = os.environ.get("OBS_TWIN_HOME")
-            os.environ["OBS_TWIN_HOME"] = str(self._bench.twin_home)
-            try:
-                return ask(request)
-            finally:
-                if before is None:
-                    del os.environ["OBS_TWIN_HOME"]
-                else:
-                    os.environ["OBS_TWIN_HOME"] = before
+        with self._home():
+            return ask(request)
+
+    @contextlib.contextmanager
+    def _home(self) -> Iterator[None]:
+        """This bench's engine is the one that the command line's functions reach."""
+        with _environment_lock, mock.patch.dict(os.environ, OBS_TWIN_HOME=str(self._bench.twin_home)):
+            yield
 
     def status(self) -> dict[str, Any]:
         """The engine's account of itself; empty while there is none."""
@@ -105,17 +110,26 @@ class Twin:
         pid = self.status().get("pid")
         return None if pid is None else int(pid)
 
-    def set_shift_ms(self, shift_ms: float) -> None:
-        """Sets the shift m, and waits until it is in force: it is slewed, never jumped."""
-        before_ms = float(self.status().get("shift_ns", 0)) / 1e6
-        self.ask(ask="set_shift", shift_ns=round(shift_ms * 1e6))
-        time.sleep(1.0 + abs(shift_ms - before_ms) / SLEW_MS_PER_S)
+    def record_test_signal(self) -> Recording:
+        """What comes out of camera and cable for some seconds: for `obs_twin.cli.calibrate`."""
+        with PictureTap(self._bench.camera, measure.brightness) as tap:
+            time.sleep(TEST_SIGNAL_S)
+        sound = self._bench.cable.sound().between(tap.times_ns[0], tap.times_ns[-1])
+        luma, times = np.array(tap.seen, np.float64), np.array(tap.times_ns, np.int64)
+        return Recording(luma, times, sound.samples, SAMPLE_RATE_HZ, round(sound.time_ns(0)))
 
-    def calibrate(self, clip: Clip, seconds: float = 10.0) -> measure.Step:
-        """Measures the step on a stamped clip and takes it out; returns what it was."""
-        before_ms = float(self.status().get("shift_ns", 0)) / 1e6
-        found = self.measure_step(clip, seconds)
-        self.set_shift_ms(before_ms - found.median_ms)
+    def calibrate(self) -> float:
+        """`obs-twin calibrate` with the taps instead of devices. Returns m in ms, once it is in force."""
+        with self._home():
+            shift_ms, _ = calibrate(self.record_test_signal)
+            wait_until_applied(shift_ms)
+        return shift_ms
+
+    def measure_test_signal(self) -> Measured:
+        """How much later the voice comes than the picture, by flash and beep."""
+        with self._home():
+            found = measure_with_test_signal(self.record_test_signal)
+            wait_until_applied(found.applied_ms)
         return found
 
     def measure_step(self, clip: Clip, seconds: float) -> measure.Step:
