@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ log = logging.getLogger(__name__)
 U8 = npt.NDArray[np.uint8]
 Rect = tuple[int, int, int, int]
 
+PROVIDER = f"LiteRT {version('ai-edge-litert')} (XNNPACK) and numba {version('numba')}, both on the CPU"
+"""The perception nets and the renderer have no other backend."""
 POLL_S = 0.003
 MAX_LOOKAHEAD_NS = 200_000_000
 COMPUTE_NS = 120_000_000
@@ -534,7 +537,7 @@ class VideoWorker:
                 "problem": "" if live or (twin is not None and twin.loading) else trouble or text,
                 "consent": twin.consent if twin is not None else "",
                 "figures": figures,
-                "provider": "LiteRT and numba on the CPU",
+                "provider": PROVIDER,
                 "twin": twin.name if twin is not None else "",
             }
         if wishes.background is not None:
@@ -548,7 +551,7 @@ class VideoWorker:
                 "headline": words.get(mode, mode),
                 "problem": wishes.picture_problem or self.problem,
                 "figures": figures,
-                "provider": "LiteRT and numba on the CPU",
+                "provider": PROVIDER,
             }
         return result
 

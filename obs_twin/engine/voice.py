@@ -267,7 +267,7 @@ class VoiceWorker:
                 "problem": problem,
                 "consent": twin.consent if twin is not None else "",
                 "figures": f"{100 * self.rtf():.0f} % of one core, hears {lag_ms:.0f} ms ahead",
-                "provider": "WORLD on the CPU",
+                "provider": self._model.provider if self._model is not None else "",
                 "twin": twin.name if twin is not None else "",
             },
         }

@@ -69,6 +69,10 @@ class VoiceModel(Protocol):
     def lookahead_samples(self) -> int:
         """The most samples that the output may lag behind the input; fixed for the model's life."""
 
+    @property
+    def provider(self) -> str:
+        """What runs it, in words for the panel and the report."""
+
     def push(self, x: F32) -> F32:
         """Take (N,) samples in -1..1, N >= 0; return the (M,) samples that are finished."""
 

@@ -30,6 +30,12 @@ def _detector() -> swift_f0.SwiftF0:
     return swift_f0.SwiftF0(threads=1, spin=False)
 
 
+def provider() -> str:
+    """What really runs the network, as ONNX Runtime names it."""
+    with _lock:
+        return str(_detector().session.get_providers()[0])
+
+
 def track(x: F64, first_s: float, count: int) -> F64:
     """F0 (count,) in Hz, 0 where there is no voice, of frames at ``first_s + i * 5 ms`` of ``x`` (N,) at 24 kHz."""
     with _lock:

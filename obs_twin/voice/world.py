@@ -19,6 +19,7 @@ from obs_twin.voice.frames import BINS, FRAME_HOP, FRAME_S, WORK_RATE_HZ
 from obs_twin.voice.gate import LOOKAHEAD_FRAMES, SpeechGate
 from obs_twin.voice.model import F32, F64, VoiceModelError, VoiceSettings
 from obs_twin.voice.pitch import LEFT_CONTEXT_SAMPLES, RIGHT_CONTEXT_SAMPLES, track
+from obs_twin.voice.pitch import provider as pitch_provider
 from obs_twin.voice.resample import AlignedResampler
 from obs_twin.voice.statistics import RunningMoments
 from obs_twin.voice.synthesis import PulseSynthesiser
@@ -97,6 +98,10 @@ class WorldVoice:
     @property
     def lookahead_samples(self) -> int:
         return self._lookahead
+
+    @property
+    def provider(self) -> str:
+        return f"WORLD on the CPU, swift-f0 on {pitch_provider()}"
 
     def push(self, x: F32) -> F32:
         x = np.clip(np.nan_to_num(np.asarray(x, np.float32).reshape(-1)), -1.0, 1.0)
