@@ -16,11 +16,12 @@ from typing import IO, Any
 from obs_twin.engine.calibration import Calibration
 from obs_twin.engine.control import ControlServer
 from obs_twin.engine.follow import Follower
-from obs_twin.engine.notices import Notices
+from obs_twin.engine.notices import Notices, spoken_notice
 from obs_twin.engine.twins import RECHECK_S, TwinLibrary
 from obs_twin.engine.video import VideoWorker
 from obs_twin.engine.voice import VoiceWorker
 from obs_twin.link import messages
+from obs_twin.link.disclosure_rule import notice_on
 from obs_twin.link.frames import FrameRing
 from obs_twin.link.paths import ensure, user_dirs
 from obs_twin.link.sound import SoundRing
@@ -30,6 +31,9 @@ from obs_twin.zoo.store import ModelStore
 log = logging.getLogger(__name__)
 
 STATUS_S = 0.5
+ANNOUNCE_WITHIN_S = 60.0
+"""A twin that becomes live later than this after the start has no listeners who have not seen its card."""
+LIVE_EVENTS = ("virtualcam_started", "streaming_started", "recording_started")
 
 
 class Engine:
@@ -110,6 +114,21 @@ class Engine:
             self._session.reveal(state == "on")
         elif name == "panic":
             self._session.panic(state == "on")
+        elif event in LIVE_EVENTS:
+            for voice in self._voices():
+                # Speaking takes a moment, and the messages must go on.
+                threading.Thread(target=self._announce, args=(voice,), daemon=True, name="notice").start()
+
+    @staticmethod
+    def _announce(voice: VoiceWorker) -> None:
+        deadline = time.monotonic() + ANNOUNCE_WITHIN_S
+        while time.monotonic() < deadline:
+            twin = voice.twin()
+            if twin is not None and twin.pack is not None:
+                if notice_on(voice.settings or {}, "spoken_notice"):
+                    voice.announce(spoken_notice(twin.display_name, twin.synthetic, voice.rate_hz))
+                return
+            time.sleep(0.2)
 
     def _open_video(self, message: messages.Message) -> None:
         number = int(message["stream"])
@@ -140,8 +159,9 @@ class Engine:
         message = self._wishes.get(number)
         if message is None:
             return
-        if message.get("face") is not None:
-            self._notices.observe(message["face"])
+        for kind in ("face", "voice"):
+            if message.get(kind) is not None:
+                self._notices.observe(kind, message[kind])
         if number in self._video:
             self._video[number].set_wishes(message.get("face"), message.get("background"))
         if number in self._voice:

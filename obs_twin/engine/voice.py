@@ -31,8 +31,7 @@ COMPUTE_MS = 90.0
 CONTEXT_S = 0.4
 """After a restart, the converter hears this much again before its output counts."""
 MAX_BLOCK_S = 0.25
-HISTORY_S = 20.0
-"""Of what was sent, this much is remembered for the live measurement of the cable's delay."""
+ANNOUNCE_AFTER_S = 0.15
 
 
 class VoiceWorker:
@@ -67,6 +66,8 @@ class VoiceWorker:
         self._discard = 0
         self._next_in = 0
         self._next_out = 0
+        self._announced: tuple[int, F32] | None = None
+        self._waiting: F32 | None = None
         self._busy_s = 0.0
         self._converted_s = 0.0
         self._running = True
@@ -79,6 +80,10 @@ class VoiceWorker:
         self._thread.join(5.0)
         self._lanes.clear()
         self._ring.close()
+
+    def announce(self, samples: F32) -> None:
+        """Put a notice, `(N,)` samples at the stream's rate, in place of the voice, from what is played next on."""
+        self._waiting = samples
 
     def sent(self, seconds: float) -> tuple[F32, int] | None:
         """The last `seconds` of voice that the host has played, and when its end was played (monotonic ns)."""
@@ -112,6 +117,7 @@ class VoiceWorker:
         if in_pos == 0:
             return False
         self._keep_model(in_pos)
+        self._start_announcement(in_pos)
         ready = in_pos - self._next_in
         if ready > self._ring.capacity - self.rate_hz:
             self.metrics.counts["lost_too_late"] += 1
@@ -132,6 +138,9 @@ class VoiceWorker:
             self._write(self._catch_up(np.zeros(count, np.float32)))
         else:
             start = time.thread_time()
+            if self._next_out > self._next_in - count and not self._discard:
+                # After a replacement that ended before the first sample that counts.
+                self._discard = self._next_out - (self._next_in - count)
             with self.metrics.stage("convert"):
                 voice = self._model.push(block)
             self._busy_s += time.thread_time() - start
@@ -140,12 +149,17 @@ class VoiceWorker:
         return True
 
     def _catch_up(self, block: F32) -> F32:
-        """Samples that replace the converter's: first silence for what it still owed, so that positions stay true."""
-        owed = self._next_in - block.size - self._next_out
-        if self._model is not None and owed > 0:
+        """What is to be written for a block that replaces the converter's output, so that positions stay true.
+
+        The converter still owes samples before the block: they become silence. Or the block is context before the first
+        sample that counts: then that part of it is left out.
+        """
+        if self._model is not None:
             self._model.reset()
+        gap = self._next_in - block.size - self._next_out
+        written = np.concatenate([np.zeros(max(0, gap), np.float32), block[max(0, -gap) :]])
         self._discard = 0
-        return np.concatenate([np.zeros(max(0, owed), np.float32), block])
+        return written
 
     def _write(self, voice: F32) -> None:
         if self._discard:
@@ -154,21 +168,50 @@ class VoiceWorker:
             voice = voice[dropped:]
         if not voice.size:
             return
-        header = self._ring.header
+        self._put(self._next_out, self._with_announcement(self._next_out, voice))
+        self._next_out += voice.size
+        self._ring.header.out_pos = self._next_out
+
+    def _put(self, position: int, voice: F32) -> None:
         lane = self._lanes[self._ring.voice_lane]
-        start = self._next_out % self._ring.capacity
+        start = position % self._ring.capacity
         first = min(voice.size, self._ring.capacity - start)
         lane[start : start + first] = voice[:first]
         if voice.size > first:
             lane[: voice.size - first] = voice[first:]
-        self._next_out += voice.size
-        header.out_pos = self._next_out
+
+    def _start_announcement(self, in_pos: int) -> None:
+        """A notice is for those who listen now, so it also replaces voice that waits for its delay to pass."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return
+        header = self._ring.header
+        soon = in_pos - int(header.delay_samples) + int(ANNOUNCE_AFTER_S * self.rate_hz)
+        start = max(soon, int(header.out_from), 0)
+        self._announced = (start, waiting)
+        written = min(start + waiting.size, int(header.out_pos)) - start
+        if written > 0:
+            self._put(start, waiting[:written])
+
+    def _with_announcement(self, position: int, voice: F32) -> F32:
+        """`voice`, to be written at `position`, with the part of a running notice that falls on it."""
+        if self._announced is None:
+            return voice
+        start, notice = self._announced
+        first, end = max(position, start), min(position + voice.size, start + notice.size)
+        if position >= start + notice.size:
+            self._announced = None
+        if end <= first:
+            return voice
+        replaced = voice.copy()
+        replaced[first - position : end - position] = notice[first - start : end - start]
+        return replaced
 
     def _keep_model(self, in_pos: int) -> None:
         """Open the converter that the settings, the twin and the delay ask for."""
         settings = self.settings
         header = self._ring.header
-        twin = self._twin(settings)
+        twin = self.twin()
         files = twin.voice_files() if twin is not None else None
         delay_ms = 1000.0 * int(header.delay_samples) / self.rate_hz
         budget_ms = delay_ms - COMPUTE_MS
@@ -216,7 +259,9 @@ class VoiceWorker:
             header.out_from = first_out
             header.out_pos = first_out
 
-    def _twin(self, settings: dict[str, Any] | None) -> Twin | None:
+    def twin(self) -> Twin | None:
+        """The twin that the filter asks for."""
+        settings = self.settings
         return None if settings is None else self._twins.get(str(settings.get("twin") or ""))
 
     def _mono(self, position: int, count: int) -> F32:
@@ -242,7 +287,7 @@ class VoiceWorker:
 
     def status(self) -> dict[str, Any]:
         """For the panel, the command line and the report."""
-        twin = self._twin(self.settings)
+        twin = self.twin()
         problem, headline = self.problem, "Starting ..."
         if twin is not None and not twin.loading:
             if twin.problem:

@@ -237,7 +237,7 @@ class VoiceFilter(TwinFilter):
     """Twin Voice."""
 
     kind = "voice"
-    keys = (("twin", str), ("pitch_semitones", float))
+    keys = (("twin", str), ("pitch_semitones", float), ("spoken_notice", bool), ("disclosure_off_reason", str))
     stream: SoundStream | None = None
 
     def audio(self, audio: int) -> int:
@@ -272,6 +272,8 @@ class VoiceFilter(TwinFilter):
         self.twin_choice(pane)
         pane.delay()
         pane.slider("pitch_semitones", "Pitch (semitones)", -12.0, 12.0, 0.5)
+        pane.check("spoken_notice", "Spoken notice when virtual camera, stream or recording starts")
+        pane.text("disclosure_off_reason", "Reason, if the notice is off")
 
 
 class _Type:
@@ -317,7 +319,7 @@ DEFAULTS: dict[str, dict[str, bool | float | str]] = {
         "blur_strength": 0.5,
         "failure_policy": CARD,
     },
-    "voice": {"twin": BUILT_IN_TWIN, "pitch_semitones": 0.0},
+    "voice": {"twin": BUILT_IN_TWIN, "pitch_semitones": 0.0, "spoken_notice": True, "disclosure_off_reason": ""},
 }
 
 

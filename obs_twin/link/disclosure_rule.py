@@ -8,7 +8,10 @@ from typing import Any
 LEAST_REASON_CHARS = 3
 
 
-def notice_on(face_settings: Mapping[str, Any], notice: str) -> bool:
-    """Whether `notice` ("badge" or "slate") is on: it is, unless it is turned off and a reason is stated."""
-    reason = str(face_settings.get("disclosure_off_reason", "")).strip()
-    return bool(face_settings.get(notice, True)) or len(reason) < LEAST_REASON_CHARS
+def notice_on(settings: Mapping[str, Any], notice: str) -> bool:
+    """Whether `notice` (a tick box: "badge", "slate", "spoken_notice") is on.
+
+    It is, unless it is turned off and a reason is stated.
+    """
+    reason = str(settings.get("disclosure_off_reason", "")).strip()
+    return bool(settings.get(notice, True)) or len(reason) < LEAST_REASON_CHARS
