@@ -1,15 +1,20 @@
 """The twin in real OBS, end to end: short versions of `tests.rig.acceptance`, without its timings."""
 
+import shutil
 import subprocess
 import time
+import zipfile
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from obs_twin.twin.make import PartFiles, add_consent, subject_key, write_pack
+from obs_twin.twin.consent import public_key_of
+from obs_twin.twin.make import PartFiles, add_consent, export_zip, write_pack
+from obs_twin.twin.trust import LocalTrust
 from tests.rig import measure
 from tests.rig.acceptance import BadgeCheck, kill_engine, live_busily
 from tests.rig.camera import PictureTap
@@ -116,30 +121,71 @@ def test_a_busy_life_ends_cleanly(actor: Clip, tmp_path: Path) -> None:
     assert (result.exit_status, result.memory_leaks) == (0, 0)
 
 
+def consented(folder: Path, key: Ed25519PrivateKey, begin: datetime) -> Path:
+    """A pack of a "real person" (the synthetic photo serves), signed with `key` for one day."""
+    source = built_in_twin()
+    parts = [
+        PartFiles("face", "mesh", {"face/photo.png": source / "face" / "photo.png"}, "test"),
+        PartFiles("voice", "world", {"voice/target.json": source / "voice" / "target.json"}, "test"),
+    ]
+    write_pack(folder, name=folder.name, display_name="Somebody", subject_kind="person", parts=parts)
+    add_consent(folder, key=key, operator="test", days=1, now=begin)
+    return folder
+
+
+def packs_from_a_stranger(folder: Path) -> dict[str, str]:
+    """{name: a word of the refusal}: each pack in `folder` has something wrong with it. The key is trusted."""
+    now = datetime.now(timezone.utc)
+    key = Ed25519PrivateKey.generate()
+    LocalTrust().trust(public_key_of(key), "Somebody", now)
+    consented(folder / "expired", key, now - timedelta(days=2))
+    consented(folder / "foreign", Ed25519PrivateKey.generate(), now)
+    shutil.rmtree(consented(folder / "unsigned", key, now) / "consent")
+    changed = consented(folder / "changed", key, now) / "face" / "photo.png"
+    raw = bytearray(changed.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    changed.write_bytes(bytes(raw))
+    truncated = consented(folder / "truncated", key, now) / "face" / "photo.png"
+    truncated.write_bytes(truncated.read_bytes()[:1000])
+    escaping = folder / "escaping.zip"
+    export_zip(consented(folder / "good", key, now), escaping)
+    with zipfile.ZipFile(escaping, "a") as archive:
+        archive.writestr("../outside.txt", "should never be written")
+    return {
+        "expired": "expired",
+        "foreign": "trust",
+        "unsigned": "consent",
+        "changed": "sha256",
+        "truncated": "bytes",
+        "escaping": "..",
+    }
+
+
 def test_a_refused_twin_is_a_card_with_the_reason_in_the_pane(actor: Clip) -> None:
     with Stage(actor, settings={"face": {"twin": "expired"}, "voice": {"twin": "expired"}}, wait=False) as stage:
         packs = stage.bench.twin_home / "data" / "twins"
-        photo = (built_in_twin() / "face" / "photo.png").read_bytes()
-        voice = (built_in_twin() / "voice" / "target.json").read_bytes()
-        pack = write_pack(
-            packs / "expired",
-            name="expired",
-            display_name="Somebody",
-            subject_kind="person",
-            parts=[
-                PartFiles("face", "mesh", {"face/photo.png": photo}, "test"),
-                PartFiles("voice", "world", {"voice/target.json": voice}, "test"),
-            ],
-        )
-        key = subject_key(stage.bench.twin_home / "data" / "keys" / "expired.pem")
-        add_consent(pack, key=key, operator="test", days=1, now=datetime.now(timezone.utc) - timedelta(days=2))
+        refusals = packs_from_a_stranger(packs)
         stage.twin.wait_showing("fallback")
+        before = sorted(stage.bench.twin_home.rglob("*"))
         with PictureTap(stage.bench.camera, BadgeCheck(actor.size)) as tap:
-            time.sleep(3)
+            for name, word in refusals.items():
+                stage.set_filter("Twin Face", twin=name)
+                stage.set_filter("Twin Voice", twin=name)
+                problem = ""
+                deadline = time.monotonic() + 10
+                while (name not in problem or word not in problem) and time.monotonic() < deadline:
+                    time.sleep(0.2)
+                    problem = stage.twin.stream("video").get("face", {}).get("problem", "")
+                assert name in problem, (name, problem)
+                assert word in problem, (name, problem)
         assert set(tap.seen) == {"card"}
-        face = stage.twin.stream("video")["face"]
-        assert "expired" in face["problem"] or "ended" in face["problem"], face
-        sound = stage.bench.cable.sound()
-        assert not np.abs(sound.samples).max()
+        assert not np.abs(stage.bench.cable.sound().samples).max()
+        assert not (packs.parent / "outside.txt").exists()
+        new = set(stage.bench.twin_home.rglob("*")) - set(before)
+        assert not [path for path in new if path.suffix in (".txt", ".png")], new
+
+        stage.set_filter("Twin Face", twin="good")
+        stage.twin.wait_showing("twin")
+        assert "Somebody" in stage.twin.stream("video")["face"]["consent"]
         ending = stage.bench.obs.close()
     assert (ending.exit_status, ending.memory_leaks) == (0, 0)

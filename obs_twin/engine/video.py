@@ -56,6 +56,8 @@ COMPUTE_NS = 120_000_000
 """Kept free of the delay for the computing itself."""
 URGENT_NS = 70_000_000
 """A frame this near to its deadline is finished without further waiting."""
+START_AHEAD_NS = 300_000_000
+"""A new engine leaves out the frames that are due sooner than this: it would be late for each of them."""
 BACKLOG_FRAMES = 10
 MAX_PENDING = 24
 WINDOW_NS = 350_000_000
@@ -241,16 +243,17 @@ class VideoWorker:
             next_seq += 1
 
     def _first_seq(self, head: int) -> int:
-        """Where to begin: the oldest frame that can still be in time (after a restart, there are many)."""
+        """Where to begin: the oldest frame that can surely be in time (after a restart, there are many waiting)."""
         if head == 0:
             return 0
         now_ns = time.monotonic_ns()
         ring = self._ring
+        ahead_ns = min(START_AHEAD_NS, ring.header.delay_ns // 3)
         seq = head
         while seq > 1 and head - seq < ring.slots - 6:
             slot = ring.table[(seq - 1) % ring.slots]
             done = slot.done_seq == slot.seq
-            if done or slot.seq != seq - 1 or now_ns + URGENT_NS > slot.posted_ns + ring.header.delay_ns:
+            if done or slot.seq != seq - 1 or now_ns + ahead_ns > slot.posted_ns + ring.header.delay_ns:
                 break
             seq -= 1
         return seq

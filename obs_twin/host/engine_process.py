@@ -103,7 +103,7 @@ class EngineProcess:
         self._wanted = True
 
     def tick(self) -> None:
-        """Housekeeping, a few times a second: notice a dead or hung engine, start the next one."""
+        """Housekeeping, twenty times a second: notice a dead or hung engine, start the next one."""
         now = time.monotonic()
         process = self._process
         if process is not None and process.poll() is not None:

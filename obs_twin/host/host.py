@@ -312,8 +312,7 @@ class Host:
 
     def _tick(self, ticks: int) -> None:
         now_ns = time.monotonic_ns()
-        if ticks % 4 == 0:
-            self.engine.tick()
+        self.engine.tick()
         streams = self._all()
         watched = any(now_ns - a.stream.last_frame_ns < 10**9 for a in streams if isinstance(a.stream, VideoStream))
         self.delay.tick(now_ns, watched)
