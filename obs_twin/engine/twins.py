@@ -152,15 +152,18 @@ class TwinLibrary:
             self._refuse(twin, error)
             twin.loading = False
             return
-        twin.face_problem = ""
+        face, face_problem = None, ""
         try:
-            twin.face = self._face(pack)
+            face = self._face(pack)
         except (FaceModelError, ModelError, ValueError) as error:
-            twin.face_problem = str(error)
+            face_problem = str(error)
         rooms = pack.paths("background")
         twin.room = read_picture(rooms[0]) if rooms else None
-        twin.problem = twin.title = ""
+        twin.problem = twin.title = twin.public = ""
+        twin.face_problem = face_problem
+        # The face last: what is drawn with it takes name and consent from the pack.
         twin.pack = pack
+        twin.face = face
         twin.loading = False
         log.info("twin %s open: %s", twin.name, pack.consent_line)
         self.session.started(pack.manifest, pack.record, {role: str(pack.kind(role)) for role in pack.roles})
@@ -173,8 +176,8 @@ class TwinLibrary:
         if str(error) != twin.problem:
             log.warning("twin %s refused: %s", twin.name, error)
             self.session.refused(twin.name, error.code, str(error))
-        pack, twin.pack = twin.pack, None
         twin.face = twin.room = None
+        pack, twin.pack = twin.pack, None
         twin.problem = str(error)
         twin.title, twin.public = error.title, error.public
         if pack is not None:

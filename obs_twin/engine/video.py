@@ -347,6 +347,11 @@ class VideoWorker:
                 alpha = self._draw_background(work, wishes, work.alpha)
             rect = None
         if work.flags & FACE:
+            twin = self.twin()
+            if twin is None or twin.pack is None:
+                # Refused while this frame was drawn.
+                self._copy_card(work.bgr)
+                return FALLBACK, None, None
             with self.metrics.stage("badge"):
                 badge = self._draw_badge(work.bgr, wishes)
                 rect = _union(rect, badge)
@@ -366,7 +371,7 @@ class VideoWorker:
         at: int,
     ) -> tuple[int, Rect | None]:
         twin = self.twin()
-        if twin is None or twin.face is None:
+        if twin is None or twin.pack is None or twin.face is None:
             self.metrics.counts["no_twin"] += 1
             self._copy_card(work.bgr)
             return FALLBACK, None
@@ -420,9 +425,10 @@ class VideoWorker:
     def _draw_badge(self, bgr: U8, wishes: Wishes) -> Rect:
         twin = self.twin()
         face = wishes.face or {}
-        if twin is None or not notice_on(face, "badge"):
+        pack = twin.pack if twin is not None else None
+        if pack is None or not notice_on(face, "badge"):
             return (0, 0, 0, 0)
-        return disclosure.draw_badge(bgr, twin.display_name, synthetic=twin.synthetic)
+        return disclosure.draw_badge(bgr, pack.display_name, synthetic=pack.synthetic)
 
     def _fall_back(self, work: Work, wishes: Wishes) -> None:
         """Overwrite `work.bgr` by what the failure policy says."""
