@@ -39,7 +39,7 @@ from obs_twin.face.observation import FaceObservation
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.smooth import smooth
 from obs_twin.link.disclosure_rule import notice_on
-from obs_twin.link.frames import BACKGROUND, FACE, FALLBACK, REVEAL, REVEALED, TWIN, FrameRing
+from obs_twin.link.frames import BACKGROUND, FACE, FALLBACK, REVEAL, REVEALED, TEST, TWIN, FrameRing
 from obs_twin.twin import disclosure, slates
 from obs_twin.zoo.catalogue import ModelError
 
@@ -332,7 +332,7 @@ class VideoWorker:
         share = self._lit_share(work.stamp_ns, self._frame_ns)
         if share is not None:
             work.bgr[:] = round(255 * share)
-            return FALLBACK, None, None
+            return TEST, None, None
         if work.flags & REVEAL:
             return REVEALED, disclosure.draw_notice(work.bgr, "LIVE CAMERA", "the real person, no twin"), None
         rect: Rect | None = (0, 0, 0, 0)

@@ -21,6 +21,7 @@ COUNTER_WORDS = {
     "slate": "opening notice",
     "panic": "panic",
     "revealed": "revealed on request",
+    "test_signal": "calibration",
     "unsupported_format": "pixel format not supported",
     "silent": "silence before the first voice",
 }
@@ -47,7 +48,9 @@ def overview(host: Host) -> tuple[str, int]:
         for twin_filter in twin_filters:
             text, filter_level = filter_text(host, twin_filter, number, stream)
             title = {"face": "Twin Face", "voice": "Twin Voice", "background": "Twin Background"}[twin_filter.kind]
-            lines.append(f"\n{stream.name} - {title}: {text}")
+            # What viewers get, consent and figures; the filter's own pane has the rest.
+            brief = [line for line in text.split("\n") if not line.startswith(("Runs on:", "Delay:", "Frames not"))]
+            lines.append(f"\n{title} on {stream.name}: " + "\n    ".join(brief))
             level = max(level, filter_level)
             if not host.obs.obs_source_enabled(twin_filter.source) and twin_filter.kind != "background":
                 what = "face" if twin_filter.kind == "face" else "voice"

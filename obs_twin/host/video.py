@@ -18,7 +18,17 @@ from dataclasses import dataclass, field
 from obs_twin.host.libobs import Frame, LibObs
 from obs_twin.link import formats
 from obs_twin.link.clock import FrameClock
-from obs_twin.link.frames import BACKGROUND, FACE, FALLBACK, REVEAL, REVEALED, FrameRing, PictureFormat
+from obs_twin.link.frames import (
+    BACKGROUND,
+    FACE,
+    FALLBACK,
+    REVEAL,
+    REVEALED,
+    TEST,
+    TWIN,
+    FrameRing,
+    PictureFormat,
+)
 
 MARGIN_S = 0.8
 """The ring is longer than D by this: m, jitter, and frames that the engine may still hold."""
@@ -28,6 +38,14 @@ HOLD_LIMIT_NS = 2_000_000_000
 """A frozen picture longer than this would mislead; then the card comes."""
 START_GRACE_NS = 500_000_000
 MAX_RING_BYTES = 3 << 30
+
+SHOWN = {
+    TWIN: ("twin", "twin"),
+    FALLBACK: ("engine_fallback", "fallback"),
+    REVEALED: ("revealed", "revealed"),
+    TEST: ("test_signal", "test signal"),
+}
+"""Counter and name for what a finished slot holds."""
 
 CARD, HOLD, PIXELATE = "card", "hold", "pixelate"
 
@@ -182,16 +200,8 @@ class VideoStream:
             slot = ring.table[index]
             slot.shown_ns = now_ns
             ring.header.shown_seq = slot.seq
-            kind = slot.kind
-            if kind == FALLBACK:
-                self.counts["engine_fallback"] += 1
-                self.showing = "fallback"
-            elif kind == REVEALED:
-                self.counts["revealed"] += 1
-                self.showing = "revealed"
-            else:
-                self.counts["twin"] += 1
-                self.showing = "twin"
+            counter, self.showing = SHOWN[slot.kind]
+            self.counts[counter] += 1
             self._last_shown = (int(slot.seq), index)
             self._hold_since_ns = 0
             return ring.picture_address(index)

@@ -38,8 +38,9 @@ BACKGROUND = 2
 REVEAL = 4
 """Slot flag: the operator asked for the real picture while this frame was captured."""
 
-EMPTY, TWIN, FALLBACK, REVEALED = 0, 1, 2, 3
-"""What a finished slot holds: nothing yet; the twin; the failure policy's picture; the real picture, on request."""
+EMPTY, TWIN, FALLBACK, REVEALED, TEST = 0, 1, 2, 3, 4
+"""What a finished slot holds: nothing yet; the twin; the failure policy's picture; the real picture, on request; the
+calibration's flash."""
 
 
 class Header(ctypes.Structure):
