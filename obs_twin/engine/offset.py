@@ -270,19 +270,6 @@ def pair_offsets_ms(flash_ns: I64, beep_ns: I64) -> F64:
     return np.asarray(nearest[np.abs(nearest - middles[best]) <= PAIR_WINDOW_MS])
 
 
-def pair_offset_ms(flash_ns: I64, beep_ns: I64) -> tuple[float, float, int]:
-    """`pair_offsets_ms` in short: (median, spread, number of pairs).
-
-    The spread is the scaled median deviation. Without a pair both are NaN.
-    """
-    offsets = pair_offsets_ms(flash_ns, beep_ns)
-    if not len(offsets):
-        return math.nan, math.nan, 0
-    median = float(np.median(offsets))
-    spread = 1.4826 * float(np.median(np.abs(offsets - median)))
-    return median, spread, len(offsets)
-
-
 AGREEMENT_MS = 15.0
 
 

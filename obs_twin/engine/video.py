@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from obs_twin.background import compose
 from obs_twin.background.matte import Matte
+from obs_twin.engine.cards import Cards, card_words
 from obs_twin.engine.metrics import Metrics
 from obs_twin.engine.pixels import Codec
 from obs_twin.engine.priority import lower_thread
@@ -40,7 +41,7 @@ from obs_twin.face.settings import FaceSettings
 from obs_twin.face.smooth import smooth
 from obs_twin.link.disclosure_rule import notice_on
 from obs_twin.link.frames import BACKGROUND, FACE, FALLBACK, REVEAL, REVEALED, TEST, TWIN, FrameRing
-from obs_twin.twin import disclosure, slates
+from obs_twin.twin import disclosure
 from obs_twin.zoo.catalogue import ModelError
 
 log = logging.getLogger(__name__)
@@ -137,9 +138,7 @@ class VideoWorker:
         self._window: deque[Work] = deque()
         self._pending: deque[Work] = deque()
         self._buffers: list[U8] = []
-        self._card_key: tuple[Any, ...] = ()
-        self._slate_key: tuple[Any, ...] = ()
-        self._card: U8 | None = None
+        self._cards = Cards(ring, self._out_codec, self._pictures)
         self._last_twin: tuple[int, U8] | None = None
         self._fitted: tuple[U8, compose.Backdrop] | None = None
         self._running = True
@@ -197,14 +196,17 @@ class VideoWorker:
             self.problem = str(error)
             log.error("%s: %s", self.name, error)
             while self._running:
-                self._show_card(*self.card_words())
+                self._cards.show(*card_words(None, broken=True))
                 time.sleep(0.5)
             return
         header = self._ring.header
         next_seq = 0
         face_before = background_before = False
         while self._running:
-            self._prepare_cards()
+            twin = self.twin()
+            self._cards.show(*card_words(twin, broken=False))
+            if twin is not None and twin.pack is not None:
+                self._cards.name(twin.display_name, twin.synthetic)
             head = int(header.head_seq)
             if next_seq == 0:
                 next_seq = self._first_seq(head)
@@ -350,7 +352,7 @@ class VideoWorker:
             twin = self.twin()
             if twin is None or twin.pack is None:
                 # Refused while this frame was drawn.
-                self._copy_card(work.bgr)
+                self._cards.copy_into(work.bgr)
                 return FALLBACK, None, None
             with self.metrics.stage("badge"):
                 badge = self._draw_badge(work.bgr, wishes)
@@ -373,7 +375,7 @@ class VideoWorker:
         twin = self.twin()
         if twin is None or twin.pack is None or twin.face is None:
             self.metrics.counts["no_twin"] += 1
-            self._copy_card(work.bgr)
+            self._cards.copy_into(work.bgr)
             return FALLBACK, None
         with self.metrics.stage("smooth"):
             face = smooth(observations, times_ns, at)
@@ -443,7 +445,7 @@ class VideoWorker:
             work.bgr[:] = cv2.resize(small, (self.width, self.height), interpolation=cv2.INTER_NEAREST)
             self._draw_badge(work.bgr, wishes)
         else:
-            self._copy_card(work.bgr)
+            self._cards.copy_into(work.bgr)
 
     def _write(self, work: Work, kind: int, rect: Rect | None, alpha: U8 | None) -> None:
         """Put the finished picture into its slot, and only then say so."""
@@ -460,64 +462,12 @@ class VideoWorker:
         self.metrics.counts["fallback" if kind == FALLBACK else "finished"] += 1
         self.metrics.finished()
 
-    # ---- card and slate -----------------------------------------------------------------------------------------
+    # ---- state --------------------------------------------------------------------------------------------------
 
     def twin(self) -> Twin | None:
         """The twin that this source's face filter asks for."""
         face = self.wishes.face
         return None if face is None else self._twins.get(str(face.get("twin") or ""))
-
-    def card_words(self) -> tuple[str, str]:
-        """(title, text) of the card that fits the present state. Strangers see it: no paths, no names of files."""
-        twin = self.twin()
-        if self.problem:
-            return (
-                "The twin cannot be shown",
-                "Something is missing on this computer. The real picture is kept private.",
-            )
-        if twin is None or twin.loading:
-            return "One moment, please", "The twin is getting ready."
-        if twin.problem:
-            return twin.title, twin.public
-        if twin.face_problem:
-            return "The twin cannot be shown", "Its face could not be loaded. The real picture is kept private."
-        return "One moment, please", "The camera does not see a face. The real picture is kept private."
-
-    def _prepare_cards(self) -> None:
-        """Keep the host's two pictures up to date: the card, and the slate."""
-        title, text = self.card_words()
-        self._show_card(title, text)
-        twin = self.twin()
-        if twin is None or twin.pack is None:
-            return
-        key = (twin.display_name, twin.synthetic)
-        if key != self._slate_key:
-            self._slate_key = key
-            slate = slates.slate(self.width, self.height, twin.display_name, synthetic=twin.synthetic)
-            self._ring.header.slate_ready = 0
-            self._out_codec.encode(slate, self._pictures[self._ring.slate_index])
-            self._ring.header.slate_ready = 1
-            # Drawing the badge the first time takes longer than a frame has.
-            self._draw_badge(slate.copy(), self.wishes)
-
-    def _show_card(self, title: str, text: str) -> None:
-        if (title, text) == self._card_key:
-            return
-        self._card_key = (title, text)
-        card = slates.card(self.width, self.height, title, [text])
-        self._card = card
-        self._ring.header.card_ready = 0
-        self._out_codec.encode(card, self._pictures[self._ring.card_index])
-        self._ring.header.card_ready = 1
-
-    def _copy_card(self, bgr: U8) -> None:
-        card = self._card
-        if card is None:
-            bgr[:] = 38
-        else:
-            bgr[:] = card
-
-    # ---- state --------------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
         """For the panel, the command line and the report."""
@@ -538,7 +488,7 @@ class VideoWorker:
         wishes = self.wishes
         if wishes.face is not None:
             twin = self.twin()
-            title, text = self.card_words()
+            title, text = card_words(twin, broken=bool(self.problem))
             live = twin is not None and twin.face is not None
             trouble = self.problem or (twin.problem or twin.face_problem if twin is not None else text)
             result["face"] = {

@@ -305,7 +305,7 @@ class Host:
             except Exception as error:
                 self.registry.errors["housekeeping"] += 1
                 if self.registry.errors["housekeeping"] % 1000 == 1:
-                    self.obs.log(f"housekeeping: {error!r}", 100)
+                    self.obs.log(f"housekeeping: {error!r}", libobs.LOG_ERROR)
             ticks += 1
             self._wake.wait(TICK_S)
             self._wake.clear()

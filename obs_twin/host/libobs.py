@@ -19,13 +19,12 @@ MAX_AV_PLANES = 8
 SOURCE_TYPE_FILTER = 1
 SOURCE_VIDEO, SOURCE_AUDIO, SOURCE_ASYNC = 1 << 0, 1 << 1, 1 << 2
 
-LOG_ERROR, LOG_WARNING, LOG_INFO = 100, 200, 300
+LOG_ERROR, LOG_INFO = 100, 300
 
 TEXT_DEFAULT, TEXT_INFO = 0, 3
 TEXT_INFO_NORMAL, TEXT_INFO_WARNING, TEXT_INFO_ERROR = 0, 1, 2
 PATH_FILE = 0
 COMBO_LIST, COMBO_FORMAT_STRING = 2, 3
-GROUP_NORMAL = 1
 
 
 class Frame(ctypes.Structure):
@@ -110,11 +109,6 @@ CALLBACKS: dict[str, Any] = {
 }
 """Members of `obs_source_info` after the first three, in order: a prototype where we may set one, else a pointer."""
 
-MODIFIED = ctypes.CFUNCTYPE(ctypes.c_bool, _P, _P, _P)
-CLICKED = ctypes.CFUNCTYPE(ctypes.c_bool, _P, _P, _P)
-ENUM_SOURCE = ctypes.CFUNCTYPE(ctypes.c_bool, _P, _P)
-ENUM_FILTER = ctypes.CFUNCTYPE(None, _P, _P, _P)
-
 
 class SourceInfo(ctypes.Structure):
     """`struct obs_source_info`, up to `type_data`."""
@@ -133,14 +127,12 @@ _int, _double, _size = ctypes.c_int, ctypes.c_double, ctypes.c_size_t
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "obs_register_source_s": (None, (_P, _size)),
     "obs_enable_source_type": (None, (_str, _bool)),
-    "obs_get_version_string": (_str, ()),
     "obs_get_video_info": (_bool, (_P,)),
     "obs_get_audio_info": (_bool, (_P,)),
     "obs_get_audio_monitoring_device": (None, (_P, _P)),
     "obs_filter_get_parent": (_P, (_P,)),
     "obs_source_enabled": (_bool, (_P,)),
     "obs_source_get_name": (_str, (_P,)),
-    "obs_source_get_id": (_str, (_P,)),
     "obs_source_get_settings": (_P, (_P,)),
     "obs_source_update": (None, (_P, _P)),
     "obs_source_update_properties": (None, (_P,)),
@@ -148,22 +140,16 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "obs_source_get_sync_offset": (ctypes.c_int64, (_P,)),
     "obs_source_release_frame": (None, (_P, _P)),
     "obs_source_release": (None, (_P,)),
-    "obs_source_skip_video_filter": (None, (_P,)),
     "obs_source_get_weak_source": (_P, (_P,)),
     "obs_weak_source_get_source": (_P, (_P,)),
     "obs_weak_source_release": (None, (_P,)),
-    "obs_source_enum_filters": (None, (_P, _P, _P)),
-    "obs_source_get_monitoring_type": (_int, (_P,)),
-    "obs_enum_sources": (None, (_P, _P)),
     "blog": (None, (_int, _str, _str)),
-    "obs_data_create": (_P, ()),
     "obs_data_release": (None, (_P,)),
     "obs_data_get_string": (_str, (_P, _str)),
     "obs_data_get_int": (_i64, (_P, _str)),
     "obs_data_get_double": (_double, (_P, _str)),
     "obs_data_get_bool": (_bool, (_P, _str)),
     "obs_data_has_user_value": (_bool, (_P, _str)),
-    "obs_data_set_string": (None, (_P, _str, _str)),
     "obs_data_set_int": (None, (_P, _str, _i64)),
     "obs_data_set_default_string": (None, (_P, _str, _str)),
     "obs_data_set_default_int": (None, (_P, _str, _i64)),
@@ -176,14 +162,9 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "obs_properties_add_text": (_P, (_P, _str, _str, _int)),
     "obs_properties_add_path": (_P, (_P, _str, _str, _int, _str, _str)),
     "obs_properties_add_list": (_P, (_P, _str, _str, _int, _int)),
-    "obs_properties_add_group": (_P, (_P, _str, _str, _int, _P)),
-    "obs_properties_add_button": (_P, (_P, _str, _str, _P)),
-    "obs_properties_get": (_P, (_P, _str)),
     "obs_property_list_add_string": (_size, (_P, _str, _str)),
     "obs_property_int_set_suffix": (None, (_P, _str)),
     "obs_property_set_long_description": (None, (_P, _str)),
-    "obs_property_set_visible": (None, (_P, _bool)),
-    "obs_property_set_modified_callback": (None, (_P, _P)),
     "obs_property_text_set_info_type": (None, (_P, _int)),
     "obs_property_text_set_info_word_wrap": (None, (_P, _bool)),
 }

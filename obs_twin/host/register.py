@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from obs_twin.host.libobs import CALLBACKS, SOURCE_TYPE_FILTER, LibObs, SourceInfo
+from obs_twin.host.libobs import CALLBACKS, LOG_ERROR, SOURCE_TYPE_FILTER, LibObs, SourceInfo
 
 
 class FilterInstance(Protocol):
@@ -153,4 +153,4 @@ class Registry:
         """Count an error; write the first of each kind, and every thousandth, to OBS's log."""
         self.errors[what] += 1
         if self.errors[what] % 1000 == 1:
-            self.obs.log(f"error {self.errors[what]} in {what}: {traceback.format_exc()}", 100)
+            self.obs.log(f"error {self.errors[what]} in {what}: {traceback.format_exc()}", LOG_ERROR)

@@ -34,7 +34,6 @@ class SoundStream:
         self.reveal = False
         self.panic = False
         self.counts: Counter[str] = Counter()
-        self.last_packet_ns = 0
         self._clock = SampleClock(rate_hz)
         self._playing = False
         self._last_delay = -1
@@ -51,7 +50,6 @@ class SoundStream:
             self._silence(lanes, count)
             return address
         now_ns = time.monotonic_ns()
-        self.last_packet_ns = now_ns
         self.counts["packets"] += 1
         start, hole = self._clock.advance(audio.timestamp, count)
         header = ring.header

@@ -18,7 +18,7 @@ MAX_CHANNELS = 8
 SAMPLE_BYTES = 4
 
 REVEAL = 1
-MUTED = 2
+"""Header flag: the operator asked for the real voice."""
 
 
 class Header(ctypes.Structure):
