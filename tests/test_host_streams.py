@@ -139,6 +139,30 @@ def test_two_filters_on_one_source_cross_once(obs: LibObs) -> None:
         assert stream.counts["frames"] == before + 3
 
 
+def test_two_filters_cross_once_when_another_frame_is_given_back() -> None:
+    """Transparency: OBS gets a BGRA frame of ours, and calls the next filter with that one."""
+    source = Source(VideoFormat.NV12)
+    stream = VideoStream(Forgiving(), 0, "Camera")
+    stream.video_delay_ns = DELAY_NS
+    stream.controls.transparent = True
+    rings = 0
+    for n in range(1, 40):
+        given = stream.cross("face", source.next())
+        assert stream.cross("background", given) == given
+        rings += stream.make_ring(DELAY_NS, 30.0) is not None
+        finish(stream, n, n)
+    assert rings == 1
+    assert stream.counts["frames"] == 39
+
+
+class Forgiving(LibObs):
+    """The real libobs, but for giving frames back: these are not OBS's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.obs_source_release_frame = lambda _parent, _frame: None
+
+
 def test_size_and_format_may_change_at_any_frame(obs: LibObs) -> None:
     stream = started(obs, Source())
     for fmt in sorted(formats.SUPPORTED):

@@ -31,6 +31,8 @@ from obs_twin.link.sound import SoundRing
 TICK_S = 0.05
 SWITCH_S = 0.0005
 SLATE_S = 5.0
+REST_NS = 300_000_000
+"""A source that changes its format all the time gets the card, not a ring for each change."""
 RETIRE_S = 2.0
 """A ring that a hot path may just be using is unmapped this much later."""
 LIVE_EVENTS = ("virtualcam_started", "streaming_started", "recording_started")
@@ -337,7 +339,7 @@ class Host:
             if needed > ring.slots:
                 self._retired.append((time.monotonic() + RETIRE_S, ring))
                 stream.make_again()
-        if stream.wanted is None:
+        if stream.wanted is None or time.monotonic_ns() - stream.made_ns < REST_NS:
             return
         if ring is not None and stream.ring is ring:
             self._retired.append((time.monotonic() + RETIRE_S, ring))

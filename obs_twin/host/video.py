@@ -110,10 +110,13 @@ class VideoStream:
         self.problem = ""
         self.counts: Counter[str] = Counter()
         self.last_frame_ns = 0
+        self.made_ns = 0
         self.showing = "starting"
         self._clock = FrameClock()
         self._seen: set[str] = set()
-        self._last_stamp = self._last_address = -1
+        self._last_stamp = -1
+        # Of the frame that was crossed last: as OBS gave it, and as we gave it back.
+        self._last_addresses = (-1, -1)
         self._key: tuple[object, ...] = ()
         self._matrix = b""
         self._planes: list[tuple[int, int]] = []
@@ -133,11 +136,12 @@ class VideoStream:
         """Take in OBS's frame and return the frame to show (usually the same one, overwritten)."""
         frame = Frame.from_address(address)
         stamp = frame.timestamp
-        if stamp == self._last_stamp and address == self._last_address and kind not in self._seen:
+        if stamp == self._last_stamp and address in self._last_addresses and kind not in self._seen:
             self._seen.add(kind)
             return address
         self._seen = {kind}
-        self._last_stamp, self._last_address = stamp, address
+        self._last_stamp = stamp
+        self._last_addresses = (address, address)
         now_ns = time.monotonic_ns()
         self.last_frame_ns = now_ns
         self.counts["frames"] += 1
@@ -280,7 +284,9 @@ class VideoStream:
         # OBS takes one reference off whatever a filter returns, and would free at zero.
         own.frame.refs = 1 << 20
         self.obs.obs_source_release_frame(self.parent, address)
-        return ctypes.addressof(own.frame)
+        given = ctypes.addressof(own.frame)
+        self._last_addresses = (address, given)
+        return given
 
     # ---- changes ------------------------------------------------------------------------------------------------
 
@@ -359,6 +365,7 @@ class VideoStream:
         self._last_shown = None
         self._hold = ctypes.create_string_buffer(picture.slot_bytes)
         self._first_ns = self._clock.time_ns
+        self.made_ns = time.monotonic_ns()
         self.ring = ring
         # Last: the hot path starts to use the ring when nothing is wanted any more.
         if self.wanted is picture:
