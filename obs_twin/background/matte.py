@@ -17,10 +17,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numba import njit
 
 from obs_twin.background.grid import F32, I32, U8, U32, axis, between, box_mean, mix_rows, shrink
+from obs_twin.zoo.catalogue import ModelError
+from obs_twin.zoo.provider import open_tflite
 
 GUIDE_RADIUS = 4  # coarse cells: 20 pixels at 720p
 REACH = 2  # coarse cells by which the outline may leave the network's own
@@ -39,19 +40,16 @@ class Matte:
     def __init__(self, model_path: Path) -> None:
         """`model_path`: `selfie_segmentation_landscape.tflite`. Raises ValueError if it is no such model."""
         try:
-            self._net = Interpreter(str(model_path), num_threads=1)
-            self._net.allocate_tensors()
-            source, answer = self._net.get_input_details(), self._net.get_output_details()
-        except (ValueError, RuntimeError, OSError) as error:
+            self._net = open_tflite(model_path)
+        except ModelError as error:
             raise ValueError(f"{model_path} cannot be opened as a segmentation model: {error}") from error
-        shape, out = tuple(source[0]["shape"]), tuple(answer[0]["shape"])
+        shape, out = self._net.input_shapes[0], self._net.output_shapes[0]
         if len(shape) != 4 or shape[3] != 3 or out != (*shape[:3], 1):
             raise ValueError(
                 f"{model_path} is no selfie segmentation model: expected (1, h, w, 3) to (1, h, w, 1), "
                 f"found {shape} to {out}"
             )
-        self._input, self._output = source[0]["index"], answer[0]["index"]
-        self.rows, self.columns = int(shape[1]), int(shape[2])
+        self.rows, self.columns = shape[1], shape[2]
         self._small = np.empty((self.rows, self.columns, 3), np.uint8)
         self._rgb = np.empty((1, self.rows, self.columns, 3), np.float32)
         self._moments = np.empty((13, self.rows, self.columns), np.float32)
@@ -75,9 +73,7 @@ class Matte:
         height, width = bgr.shape[:2]
         shrink(bgr, self._small)
         _to_rgb(self._small, self._rgb[0])
-        self._net.set_tensor(self._input, self._rgb)
-        self._net.invoke()
-        person = self._steady(self._net.get_tensor(self._output)[0, :, :, 0])
+        person = self._steady(self._net.run(self._rgb)[0][0, :, :, 0])
 
         _gather_moments(self._rgb[0], person, DOUBT[0], DOUBT[1], self._moments)
         box_mean(self._moments, GUIDE_RADIUS, self._means)

@@ -33,7 +33,6 @@ __all__ = [
 
 SCRIPT_MODULE = "scripts-tool"
 """The name under which OBS's Scripts dialog saves its list in a scene collection."""
-USER_INI_SINCE = (31, 0)
 
 
 class ConfigError(CommandError):

@@ -202,8 +202,6 @@ class VideoStream:
         index = self._nearest_finished(ring, content_ns - self.video_delay_ns)
         if index is not None:
             slot = ring.table[index]
-            slot.shown_ns = now_ns
-            ring.header.shown_seq = slot.seq
             counter, self.showing = SHOWN[slot.kind]
             self.counts[counter] += 1
             self._last_shown = (int(slot.seq), index)

@@ -64,7 +64,6 @@ class Header(ctypes.Structure):
         # written by the host for each frame
         ("head_seq", ctypes.c_uint64),
         ("delay_ns", ctypes.c_int64),
-        ("shown_seq", ctypes.c_uint64),
         # written by the engine
         ("card_ready", ctypes.c_uint32),
         ("slate_ready", ctypes.c_uint32),
@@ -74,8 +73,8 @@ class Header(ctypes.Structure):
 class Slot(ctypes.Structure):
     """What is known of one frame; its planes lie elsewhere (`FrameRing.picture_address`).
 
-    `time_ns` is its place on the content clock, `stamp_ns` OBS's own timestamp, `posted_ns` when the host took it in,
-    `shown_ns` when the host last showed it (both on the system's monotonic clock).
+    `time_ns` is its place on the content clock, `stamp_ns` OBS's own timestamp, `posted_ns` when the host took it in (on
+    the system's monotonic clock).
     """
 
     _fields_ = (
@@ -86,7 +85,6 @@ class Slot(ctypes.Structure):
         ("flags", ctypes.c_uint32),
         ("kind", ctypes.c_uint32),
         ("done_seq", ctypes.c_uint64),
-        ("shown_ns", ctypes.c_int64),
     )
 
 
