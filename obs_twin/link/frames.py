@@ -73,8 +73,8 @@ class Header(ctypes.Structure):
 class Slot(ctypes.Structure):
     """What is known of one frame; its planes lie elsewhere (`FrameRing.picture_address`).
 
-    `time_ns` is its place on the content clock, `stamp_ns` OBS's own timestamp, `posted_ns` when the host took it in (on
-    the system's monotonic clock).
+    `time_ns` is its place on the content clock, `stamp_ns` OBS's own timestamp, `posted_ns` when the host took it in
+    (on the system's monotonic clock).
     """
 
     _fields_ = (
