@@ -38,11 +38,12 @@ CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 RUN_DEMO = "import sys; from installer.demo import main; sys.exit(main(sys.argv[1:]))"
 
 
-def set_up(root: Path = ROOT) -> Environment:
+def set_up(root: Path = ROOT, *, training: bool = False) -> Environment:
     """Bring the machine to where the demo and the tests can run.
 
     Args:
         root: the checkout.
+        training: with what training needs, which is large.
 
     Returns:
         The environment to run them in.
@@ -52,7 +53,7 @@ def set_up(root: Path = ROOT) -> Environment:
     """
     account = platforms.owner_account(root)
     environment = Environment(root, account)
-    progress = Progress(6)
+    progress = Progress(7 if training else 6)
     with progress.step("Software") as step:
         needs = platforms.missing_needs(root)
         if environment.alive():
@@ -73,6 +74,12 @@ def set_up(root: Path = ROOT) -> Environment:
             step.outcome = "already there"
         else:
             environment.install_packages(step)
+    if training:
+        with progress.step("PyTorch, for training") as step:
+            if environment.training_current():
+                step.outcome = "already there"
+            else:
+                environment.install_training(step)
     with progress.step("Models") as step:
         environment.fetch_models(step)
     with progress.step("The built-in twin") as step:
@@ -132,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "setup" and options.arguments:
         parser.error("setup takes no arguments")
     try:
-        environment = set_up()
+        environment = set_up(training=options.command == "test")
     except SetupError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2

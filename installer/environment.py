@@ -112,6 +112,23 @@ class Environment:
         """Whether the packages are those of requirements.txt."""
         return self._stamp().get("packages") == self._packages_digest()
 
+    def training_current(self) -> bool:
+        """Whether what training needs is there as well."""
+        return self._stamp().get("training") == self._packages_digest()
+
+    def install_training(self, step: Step) -> None:
+        """Install what training needs (PyTorch): the tests train small models for real.
+
+        Raises:
+            SetupError: as `install_packages`.
+        """
+        self.require_room()
+        pip = [str(self.python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        output = self._run([*pip, "--editable", f"{self.root}[training]"], step, _show_pip)
+        if output.status != 0:
+            raise SetupError(_explain(output))
+        self.write_stamp(training=self._packages_digest())
+
     def install_packages(self, step: Step) -> None:
         """Install what requirements.txt names, and the `obs-twin` command.
 

@@ -296,7 +296,7 @@ def test_wrong_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_set_up_errors_are_words_and_status_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse() -> Environment:
+    def refuse(*, training: bool) -> Environment:
         raise SetupError("The disk is full.")
 
     monkeypatch.setattr(bootstrap, "set_up", refuse)
