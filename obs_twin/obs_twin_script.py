@@ -32,6 +32,8 @@ _HOTKEYS = {
     "obs_twin.reveal": ("OBS Twin: reveal the real person (on/off)", lambda h: h.set_reveal(not h.reveal)),
     "obs_twin.panic": ("OBS Twin: panic - card and silence (on/off)", lambda h: h.set_panic(not h.panic)),
 }
+# A consent may be limited to some uses (`obs_twin.twin.consent.Use`); then the operator says which one this is.
+_USES = {"purpose": "Purpose", "audience": "Audience", "event": "Event", "app": "Program"}
 _hotkey_ids: dict[str, Any] = {}
 
 
@@ -79,6 +81,7 @@ def script_defaults(settings: Any) -> None:
 def script_update(settings: Any) -> None:
     if obs.obs_data_has_user_value(settings, "delay_ms"):
         twin_host.get().choose_delay(obs.obs_data_get_int(settings, "delay_ms"))
+    twin_host.get().state_use({name: obs.obs_data_get_string(settings, f"use_{name}") or "" for name in _USES})
 
 
 def script_properties() -> Any:
@@ -91,6 +94,12 @@ def script_properties() -> Any:
         props, "delay_ms", "Delay of picture and voice", MIN_DELAY_MS, MAX_DELAY_MS, 50
     )
     obs.obs_property_int_set_suffix(delay, " ms")
+    uses = obs.obs_properties_create()
+    for name, label in _USES.items():
+        obs.obs_properties_add_text(uses, f"use_{name}", label, obs.OBS_TEXT_DEFAULT)
+    obs.obs_properties_add_group(
+        props, "use", "What this is used for (only for a twin whose consent is limited)", obs.OBS_GROUP_NORMAL, uses
+    )
     obs.obs_properties_add_button(props, "refresh", "Refresh", _refresh)
     obs.obs_properties_add_button(props, "reveal", "Reveal the real person (on/off)", _reveal)
     obs.obs_properties_add_button(props, "panic", "Panic: card and silence (on/off)", _panic)

@@ -211,7 +211,9 @@ def test_scope(tmp_path: Path, key: Ed25519PrivateKey, trust: LocalTrust) -> Non
     trust.trust(public_key_of(key), "Ada Lovelace", NOW)
     refused(folder, trust, packs.ConsentScope, "state which event")
     refused(folder, trust, packs.ConsentScope, "'Party'", scope=Use(event="Party"))
-    open_pack(folder, now=NOW, trust=trust, scope=Use(event="workshop 4", app="Teams"))
+    pack = open_pack(folder, now=NOW, trust=trust, scope=Use(event="workshop 4", app="Teams"))
+    with pytest.raises(packs.ConsentScope, match="'Party'"):
+        pack.check(NOW, Use(event="Party"))
 
 
 def test_revocation_stops_a_live_twin_and_its_models(person: Path, trust: LocalTrust, key: Ed25519PrivateKey) -> None:

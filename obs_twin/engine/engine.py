@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from dataclasses import fields
 from typing import IO, Any
 
 from obs_twin.engine.calibration import Calibration
@@ -25,6 +26,7 @@ from obs_twin.link.disclosure_rule import notice_on
 from obs_twin.link.frames import FrameRing
 from obs_twin.link.paths import ensure, user_dirs
 from obs_twin.link.sound import SoundRing
+from obs_twin.twin.consent import Use
 from obs_twin.twin.log import SessionLog
 from obs_twin.zoo.store import ModelStore
 
@@ -98,6 +100,8 @@ class Engine:
             self._close(int(message["stream"]))
         elif kind == "delay":
             self._delay_ns = int(message["delay_ns"])
+        elif kind == "use":
+            self._twins.use = Use(**{f.name: str(message.get(f.name) or "").strip() or None for f in fields(Use)})
         elif kind == "hello":
             self._device = str(message.get("monitoring_device", ""))
             self._calibration.use_device(self._device)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.registry import FaceModel, FaceModelError, open_face
+from obs_twin.twin.consent import Use
 from obs_twin.twin.log import SessionLog
 from obs_twin.twin.pack import PackError, TwinPack, find_pack, list_packs, open_pack
 from obs_twin.zoo.catalogue import ModelError
@@ -83,6 +84,8 @@ class TwinLibrary:
         self.session = session
         self._twins: dict[str, Twin] = {}
         self._lock = threading.Lock()
+        self.use = Use()
+        """What the operator says that the twins are used for. A consent may be limited to some uses."""
         self._listed: list[dict[str, Any]] = []
         self._listed_s = -1e9
 
@@ -119,7 +122,7 @@ class TwinLibrary:
                 continue
             if twin.pack is not None:
                 try:
-                    twin.pack.check()
+                    twin.pack.check(scope=self.use)
                 except PackError as error:
                     self._refuse(twin, error)
             elif twin.problem:
@@ -147,7 +150,7 @@ class TwinLibrary:
 
     def _load(self, twin: Twin) -> None:
         try:
-            pack = open_pack(find_pack(twin.name))
+            pack = open_pack(find_pack(twin.name), scope=self.use)
         except PackError as error:
             self._refuse(twin, error)
             twin.loading = False

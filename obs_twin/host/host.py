@@ -62,6 +62,7 @@ class Host:
         self.engine = EngineProcess(self._engine_started, self._engine_said, self.obs.log)
         self.status: messages.Message = {}
         self.twins: list[dict[str, Any]] = []
+        self.use: dict[str, str] = {}
         self.reveal = False
         self.panic = False
         self._filters: list[filters.TwinFilter] = []
@@ -214,6 +215,12 @@ class Host:
         self._tell_delay()
         self._wake.set()
 
+    def state_use(self, use: dict[str, str]) -> None:
+        """What the operator says the twins are used for: texts by the names of the consent's limits."""
+        if use != self.use:
+            self.use = use
+            self._tell_use()
+
     def twin_options(self, chosen: str) -> list[tuple[str, str]]:
         """(shown, value) of each twin pack that the engine found; the chosen one even if it is missing."""
         options = [(str(t.get("title") or t["name"]), str(t["name"])) for t in self.twins]
@@ -239,6 +246,7 @@ class Host:
         name, device = self.obs.monitoring_device()
         self.engine.send({"type": "hello", "monitoring_device": device, "monitoring_name": name})
         self._tell_delay()
+        self._tell_use()
         for attached in self._all():
             self._tell_open(attached)
             self._tell_settings(attached)
@@ -256,6 +264,9 @@ class Host:
 
     def _tell_delay(self) -> None:
         self.engine.send({"type": "delay", "delay_ns": self.delay.delay_ns, "shift_ns": self.delay.shift_ns})
+
+    def _tell_use(self) -> None:
+        self.engine.send({"type": "use", **self.use})
 
     def _tell_open(self, attached: _Attached) -> None:
         ring = attached.stream.ring

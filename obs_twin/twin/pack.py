@@ -153,15 +153,17 @@ class TwinPack:
         part = self.manifest.part(role)
         return () if part is None else tuple(self.folder / file.path for file in part.files)
 
-    def check(self, now: datetime | None = None) -> None:
+    def check(self, now: datetime | None = None, scope: Use | None = None) -> None:
         """Whether the pack may still be live: a few microseconds, and no file of it is read again.
 
         Args:
             now: the time, with time zone; the present if None.
+            scope: what it is used for from now on; as before if None.
 
         Raises:
-            PackError: expired, revoked, no longer trusted, or a model file was replaced.
+            PackError: expired, revoked, no longer trusted, out of scope, or a model file was replaced.
         """
+        self._scope = scope or self._scope
         check_consent(self.source, self.manifest, self.record, now or _present(), self._scope, self._trust)
         for path, mark in self._marks.items():
             if _mark(self.folder / path) != mark:
