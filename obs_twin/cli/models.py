@@ -25,16 +25,21 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _fetch(args: argparse.Namespace) -> int:
+    from obs_twin.zoo.derive import DERIVED, derived_path, sources_of
     from obs_twin.zoo.store import ModelStore
 
     store = ModelStore()
-    paths = store.fetch(args.names or None, _progress if sys.stderr.isatty() else None)
+    paths = store.fetch(sources_of(args.names) or None, _progress if sys.stderr.isatty() else None)
     for path in paths:
         print(f"ready  {path}")
+    for name in DERIVED:
+        if not args.names or name in args.names:
+            print(f"ready  {derived_path(name, store)}")
     return 0
 
 
 def _list(args: argparse.Namespace) -> int:
+    from obs_twin.zoo.derive import DERIVED
     from obs_twin.zoo.store import ModelStore
 
     for status in ModelStore().list():
@@ -44,6 +49,10 @@ def _list(args: argparse.Namespace) -> int:
         print(f"{'':8} by {entry.author}: {entry.upstream}")
         if entry.package is not None:
             print(f"{'':8} fetched from the package {entry.package.package} {entry.package.version}")
+        print()
+    for name, recipe in DERIVED.items():
+        print(f"{'built':8} {name:32} from {', '.join(recipe.sources)}")
+        print(f"{'':8} {recipe.what}")
         print()
     return 0
 

