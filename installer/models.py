@@ -35,7 +35,7 @@ def main() -> int:
     """
     try:
         store = ModelStore()
-        if all(status.state == "ready" for status in store.list()):
+        if all(status.state == "ready" for status in store.list() if not status.entry.extra):
             print(NOTHING_TO_DO)
         else:
             store.fetch(progress=_Lines())

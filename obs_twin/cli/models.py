@@ -45,6 +45,8 @@ def _list(args: argparse.Namespace) -> int:
     for status in ModelStore().list():
         entry = status.entry
         print(f"{status.state:8} {entry.name:32} {entry.bytes / 1e6:7.2f} MB  {entry.licence}")
+        if entry.extra:
+            print(f"{'':8} (optional: fetched when it is needed, for {entry.extra})")
         print(f"{'':8} {entry.what}")
         print(f"{'':8} by {entry.author}: {entry.upstream}")
         if entry.package is not None:
@@ -65,10 +67,11 @@ def _verify(args: argparse.Namespace) -> int:
         print(f"{status.state:8} {status.entry.name}")
         if status.problem:
             print(f"{'':8} {status.problem}")
-    missing = [status.entry.name for status in statuses if status.state == "missing"]
+    missing = [status.entry.name for status in statuses if status.state == "missing" and not status.entry.extra]
     if missing:
         print(f"To fetch what is missing, run: obs-twin models fetch {' '.join(missing)}")
-    return 0 if all(status.state == "ready" for status in statuses) else 1
+    damaged = any(status.state == "damaged" for status in statuses)
+    return 1 if missing or damaged else 0
 
 
 def _progress(what: str, done_bytes: int, total_bytes: int) -> None:

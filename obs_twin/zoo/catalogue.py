@@ -51,6 +51,8 @@ class ModelEntry:
     bytes: int
     sha256: str
     package: PackageSource | None
+    extra: str = ""
+    """The optional part of the product that alone needs it ("bench"); empty if every user does."""
 
 
 def read_catalogue(path: Path = LIST_PATH) -> dict[str, ModelEntry]:
@@ -92,6 +94,7 @@ def _entry(item: Mapping[str, Any]) -> ModelEntry:
         bytes=int(item["bytes"]),
         sha256=str(item["sha256"]),
         package=None if source is None else _package(source),
+        extra=str(item.get("extra", "")),
     )
 
 

@@ -103,13 +103,13 @@ class ModelStore:
         """Fetch what is missing or damaged, and return the paths of all that were asked for.
 
         Args:
-            names: which models; every one of the list if None.
+            names: which models; every one of the list that is not for an optional part if None.
             progress: called as `progress(what, done_bytes, total_bytes)`.
 
         Raises:
             ModelError: no network, full disk, or the bytes that came are not the right ones.
         """
-        entries = [self.entry(name) for name in (self._entries if names is None else names)]
+        entries = [self.entry(name) for name in (self._everyones() if names is None else names)]
         wanted = [entry for entry in entries if self._status(entry).state != "ready"]
         for entry in wanted:
             if entry.package is None and not entry.upstream:
@@ -133,6 +133,9 @@ class ModelStore:
         """Compute every file's sha256 and compare it with the list."""
         chosen = self._entries if names is None else names
         return tuple(self._status(self.entry(name)) for name in chosen)
+
+    def _everyones(self) -> list[str]:
+        return [name for name, entry in self._entries.items() if not entry.extra]
 
     def _place(self, entry: ModelEntry) -> Path:
         if entry.package is None and not entry.upstream:
