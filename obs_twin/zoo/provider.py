@@ -41,7 +41,8 @@ class OnnxModel:
 
     Attributes:
         inputs: {name: shape}, where a free dimension is None.
-        outputs: the same for the outputs, in the model's own order.
+        input_types: {name: ONNX Runtime's name of the element type, such as "tensor(float16)"}.
+        outputs: the same as `inputs` for the outputs, in the model's own order.
     """
 
     def __init__(self, session: Any, path: Path) -> None:
@@ -49,6 +50,7 @@ class OnnxModel:
         self._path = path
         self._ran = False
         self.inputs = {node.name: _shape(node.shape) for node in session.get_inputs()}
+        self.input_types = {node.name: str(node.type) for node in session.get_inputs()}
         self.outputs = {node.name: _shape(node.shape) for node in session.get_outputs()}
         self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
 
