@@ -134,8 +134,8 @@ class ModelStore:
         chosen = self._entries if names is None else names
         return tuple(self._status(self.entry(name)) for name in chosen)
 
-    def _everyones(self) -> list[str]:
-        return [name for name, entry in self._entries.items() if not entry.extra]
+    def _everyones(self) -> tuple[str, ...]:
+        return tuple(name for name, entry in self._entries.items() if not entry.extra)
 
     def _place(self, entry: ModelEntry) -> Path:
         if entry.package is None and not entry.upstream:
