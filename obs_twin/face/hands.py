@@ -107,7 +107,7 @@ def hand_mask(hands: Sequence[FloatArray], picture: Image) -> npt.NDArray[np.uin
         arm = hand[0] + (hand[0] - hand[9]) * 0.8
         ends = np.round(np.stack([hand[0], arm])).astype(np.int32)
         cv2.polylines(mask, [ends], False, 255, max(round(width * 0.9), 1), cv2.LINE_AA)
-    return _to_edges(mask, picture, max(round(reach), 2))
+    return to_edges(mask, picture, max(round(reach), 2))
 
 
 def under_hands(hands: Sequence[FloatArray], points: FloatArray) -> npt.NDArray[np.bool_]:
@@ -123,7 +123,7 @@ def under_hands(hands: Sequence[FloatArray], points: FloatArray) -> npt.NDArray[
     return hidden
 
 
-def _to_edges(mask: Image, picture: Image, radius_px: int) -> Image:
+def to_edges(mask: Image, picture: Image, radius_px: int) -> Image:
     """Move the mask's rim to the picture's edges: a guided filter (He et al. 2013) with the brightness as its guide."""
     guide = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32) / 255
     source = mask.astype(np.float32) / 255

@@ -7,7 +7,7 @@ A frame's way, all of it inside one rectangle around the face:
     texture        the photo's triangles on the actor's, lit by the actor's room (light), far to near
     match          softened to the camera's sharpness, the camera's own grain put back; the actor's hair kept in front
     blend          coverage feathered towards the outline, open at the mouth: the actor's own is seen there
-    hands          the actor's hands, as they are in the frame, in front of it all
+    in front       the actor's hands, and whatever else is held before the face, as they are in the frame
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from obs_twin.face.eyes import TargetEyes
 from obs_twin.face.focus import FocusTable
-from obs_twin.face.hands import hand_mask
+from obs_twin.face.front import front_mask
 from obs_twin.face.light import LightTransfer, smoothing_kernel
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect, opening_ratio
 from obs_twin.face.perceive import FacePerceiver
@@ -123,12 +123,12 @@ class MeshTwin:
         marks[:, 0] = np.clip(self._outline_distance / max(chosen.feather, 1e-3), 0, 1)
         marks[:, 1] = self._hair_zone * chosen.hair_in_front
         region = bgr[y0:y1, x0:x1]
-        actor = region.copy() if observation.hands else None
+        actor = region.copy() if observation.hands or observation.occlusion is not None else None
         if chosen.shape > 0:
             _pull_surroundings(region, actor_points, twin_points, corner, marks[:, 0] < 1)
         self._draw_face(region, shaped, corner, marks, observation, chosen)
         if actor is not None:
-            mask = hand_mask([hand - corner for hand in observation.hands], actor)
+            mask = front_mask(observation, corner, actor)
             blend(region, region, actor, mask, 1.0, 0.0, region)
         return rect
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.face.appearance import Appearance
+from obs_twin.face.occlusion import Occlusion
 from obs_twin.face.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
 
 FloatArray = npt.NDArray[np.float32]
@@ -54,6 +55,7 @@ class FaceObservation:
         hands: each `(21, 2) float32`, the joints of the hands in front of or beside the face, in pixels.
         yaw_deg, pitch_deg, roll_deg: the head's turn; positive turns the nose to the right of the picture, lifts
             the chin, tilts the head clockwise.
+        occlusion: what else than hands is in front of the face, None if nothing is.
     """
 
     landmarks: FloatArray
@@ -67,6 +69,7 @@ class FaceObservation:
     pitch_deg: float
     roll_deg: float
     hands: tuple[FloatArray, ...] = ()
+    occlusion: Occlusion | None = None
 
     @classmethod
     def measured(
@@ -77,12 +80,18 @@ class FaceObservation:
         appearance: Appearance,
         neutral: FloatArray | None = None,
         hands: tuple[FloatArray, ...] = (),
+        occlusion: Occlusion | None = None,
     ) -> FaceObservation:
         """An observation whose head, local points and angles follow from its landmarks."""
         head = head_frame(landmarks)
         yaw, pitch, roll = head_angles(head.rotation)
         local = to_local(landmarks, head)
-        return cls(landmarks, confidence, box, appearance, neutral, head, local, yaw, pitch, roll, hands)
+        return cls(landmarks, confidence, box, appearance, neutral, head, local, yaw, pitch, roll, hands, occlusion)
+
+    @property
+    def covered(self) -> float:
+        """How much of the visible face is hidden by things in front of it, 0..1."""
+        return 0.0 if self.occlusion is None else self.occlusion.share
 
     @property
     def irises(self) -> FloatArray:

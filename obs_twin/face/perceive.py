@@ -25,6 +25,7 @@ from obs_twin.face.hands import HandFinder, under_hands
 from obs_twin.face.litert import Network
 from obs_twin.face.neutral import NeutralTracker
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
+from obs_twin.face.occlusion import OcclusionFinder
 from obs_twin.face.square import Square, square_around
 from obs_twin.face.topology import (
     ALL_POINTS,
@@ -48,6 +49,7 @@ _VERIFY_EVERY_FRAMES = 30
 _MAX_HELD_FRAMES = 20
 _DETAIL_EVERY_FRAMES = 3
 _DETAIL_STEP = 0.25
+_SOFT_PX = 3
 _USUAL_FINENESS = 0.2  # of a webcam, until it is measured
 # The iris network's contour rows in the order of `topology.RIGHT_EYE`: lower lid from the outer to the inner corner,
 # then the upper lid backwards.
@@ -90,6 +92,7 @@ class FacePerceiver:
         self._usual = UsualTones()
         self._choose = choose
         self._neutral = NeutralTracker()
+        self._things = OcclusionFinder()
         self._frame_number = 0
         self._roi: Square | None = None
         self._last: FaceObservation | None = None
@@ -110,6 +113,7 @@ class FacePerceiver:
         if self._hands is not None:
             self._hands.reset()
         self._neutral.reset()
+        self._things.reset()
 
     def perceive(self, bgr: Image) -> FaceObservation | None:
         """The followed face in `bgr` `(H, W, 3) uint8`, or None when there is none."""
@@ -135,15 +139,20 @@ class FacePerceiver:
         hands: tuple[FloatArray, ...] = ()
         if self._hands is not None:
             hands = self._hands.find(bgr, box, self._usual.covered(tones))
-        tones = self._usual.update(tones, under_hands(hands, landmarks[:MESH_POINTS, :2]))
+        hidden = under_hands(hands, landmarks[:MESH_POINTS, :2])
         irises = np.stack([_NO_TONE if look is None else look.tone for look in self._eyes])
         if self._frame_number % _DETAIL_EVERY_FRAMES == 1:
             self._follow_detail(*fine_detail(bgr, landmarks))
         appearance = Appearance(tones, irises, self._fineness, self._noise)
         seen = FaceObservation.measured(landmarks, presence, box, appearance, hands=hands)
-        if not hands:
+        soft = np.asarray(cv2.blur(crop, (_SOFT_PX, _SOFT_PX)), np.uint8)
+        thing = self._things.find(soft, roi, mesh, seen.local, hidden)
+        if thing is not None:
+            hidden |= thing.at(mesh[:, :2])
+        elif not hands:
             self._neutral.update(seen)
-        self._last = replace(seen, neutral=self._neutral.shape)
+        appearance = appearance._replace(tones=self._usual.update(tones, hidden))
+        self._last = replace(seen, appearance=appearance, occlusion=thing, neutral=self._neutral.shape)
         self._frames_held = 0
         return self._last
 

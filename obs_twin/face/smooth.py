@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from obs_twin.face.appearance import Appearance, mean_appearance
 from obs_twin.face.observation import FaceObservation, FloatArray
+from obs_twin.face.occlusion import Occlusion, steadied
 
 MAX_GAP_NS = 500_000_000
 
@@ -65,7 +66,8 @@ def smooth(window: Sequence[FaceObservation | None], times_ns: Sequence[int], in
 
     slow = np.exp(-0.5 * (seconds / (_LIGHT_REACH_NS / 1e9)) ** 2).astype(np.float32)
     appearance = mean_appearance([o.appearance for _, o in near], slow / slow.sum())
-    return _assembled(centre, steady, expression, appearance)
+    in_front = _in_front(window, index, centre)
+    return _assembled(centre, steady, expression, appearance, in_front)
 
 
 def _rigid(observation: FaceObservation) -> npt.NDArray[np.float64]:
@@ -75,12 +77,26 @@ def _rigid(observation: FaceObservation) -> npt.NDArray[np.float64]:
 
 
 def _assembled(
-    like: FaceObservation, rigid: npt.NDArray[np.float64], local: FloatArray, appearance: Appearance
+    like: FaceObservation,
+    rigid: npt.NDArray[np.float64],
+    local: FloatArray,
+    appearance: Appearance,
+    in_front: Occlusion | None,
 ) -> FaceObservation:
     u, stretch, vt = np.linalg.svd(rigid[3:].reshape(3, 3))
     rotation = (u @ vt).astype(np.float32)
     landmarks = (rigid[:3] + stretch.mean() * (local @ rotation.T)).astype(np.float32)
-    return FaceObservation.measured(landmarks, like.confidence, like.box, appearance, like.neutral, like.hands)
+    return FaceObservation.measured(
+        landmarks, like.confidence, like.box, appearance, like.neutral, like.hands, in_front
+    )
+
+
+def _in_front(window: Sequence[FaceObservation | None], index: int, centre: FaceObservation) -> Occlusion | None:
+    """What is in front of the face in this frame, steadied by the frames next to it."""
+    before, after = (window[i] if 0 <= i < len(window) else None for i in (index - 1, index + 1))
+    if before is None or after is None:
+        return centre.occlusion
+    return steadied(before.occlusion, centre.occlusion, after.occlusion)
 
 
 def _slope(
@@ -135,4 +151,4 @@ def _bridged(window: Sequence[FaceObservation | None], times_ns: Sequence[int], 
     local = a.local * (1 - mix) + b.local * mix
     like = a if share < 0.5 else b
     appearance = mean_appearance([a.appearance, b.appearance], np.array([1 - mix, mix], np.float32))
-    return _assembled(like, rigid, local, appearance)
+    return _assembled(like, rigid, local, appearance, like.occlusion)
