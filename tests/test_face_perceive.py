@@ -146,7 +146,7 @@ def test_the_resting_face_is_learnt_from_closed_lips(perceiver: FacePerceiver) -
             perceiver, DrawnFace(mouth_open=0.8 if step % 2 else 0.0), size=(320, 240), centre=(160, 120), height_px=150
         )
     assert found.neutral is not None
-    assert found.neutral.shape == (468, 3)
+    assert found.neutral.shape == (478, 3)
     assert found.neutral[14, 1] - found.neutral[13, 1] < 0.05
 
 

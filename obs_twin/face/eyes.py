@@ -1,8 +1,11 @@
 """The target's own eyes, looking where the actor looks.
 
 Each eye of the photo is a small mesh: the opening's contour, and in it the iris, put where the actor's iris is. It is
-drawn before the lids, so that they cover what they must. The part of the iris that the photo's upper lid hides is
-completed from its lower half, for actors who open their eyes wider than the photo does.
+drawn before the lids, so that they cover what they must. The parts of the iris that the photo's lids hide are completed
+from what is seen of it, for actors who open their eyes wider than the photo does.
+
+Eyes differ in where they rest when they look at the camera, and networks differ about that too. So the target's eyes
+rest where they rest in the photo, and move as the actor's do.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ _SPOKES = np.array([[np.cos(a), np.sin(a)] for a in np.arange(_OUTLINE) * (2 * n
 _IRIS_MARGIN = 1.05  # the outline runs just outside of the iris
 _MIN_OPENING = 0.22  # of the photo's eyes; narrower ones show too little to be used
 _MARGIN = 0.35  # kept around the eyes, in units of an eye's width
+_MOST_REST_SHIFT = 0.07  # between the two resting gazes, in widths of the eye; more is a photo that looks elsewhere
 
 
 class TargetEyes:
@@ -42,6 +46,7 @@ class TargetEyes:
         self._places: list[list[FloatArray]] = []
         self._triangles: list[npt.NDArray[np.int32]] = []
         self._radius: list[float] = []  # of the iris, in widths of its eye
+        self._rest = [_gaze(seen.local, eye, iris) for eye, iris in _EYES]
         if not self.usable:
             return
         levels, landmarks, _ = photo.measured_levels()
@@ -83,7 +88,13 @@ class TargetEyes:
             contour = shaped[eye, :2] - corner
             moved = (shaped[eye, :2] - observation.landmarks[eye, :2]).mean(0) - corner
             centre = observation.landmarks[iris.start, :2] + moved
-            radius = self._radius[side] * float(np.linalg.norm(contour[8] - contour[0]))
+            across = contour[8] - contour[0] if side == 0 else contour[0] - contour[8]
+            if observation.neutral is not None:
+                rest = np.clip(
+                    self._rest[side] - _gaze(observation.neutral, eye, iris), -_MOST_REST_SHIFT, _MOST_REST_SHIFT
+                )
+                centre = centre + rest[0] * across + rest[1] * np.array([-across[1], across[0]], np.float32)
+            radius = self._radius[side] * float(np.linalg.norm(across))
             outline = centre + _SPOKES @ turn * np.float32(radius)
             xy = np.concatenate([contour, centre[None], outline]).astype(np.float32)
             light = np.repeat(gains[eye].mean(0)[None], len(xy), axis=0)
@@ -97,6 +108,13 @@ class TargetEyes:
                 marks,
                 drawn,
             )
+
+
+def _gaze(local: FloatArray, eye: npt.NDArray[np.int32], iris: slice) -> FloatArray:
+    """Where the iris is from the middle of its eye's corners `(2,)`: across and down, in widths of the eye."""
+    corners = local[eye[[0, 8]], :2]
+    width = max(float(np.linalg.norm(corners[1] - corners[0])), 1e-6)
+    return np.asarray((local[iris.start, :2] - corners.mean(0)) / width, np.float32)
 
 
 def _eye_points(landmarks: FloatArray, eye: npt.NDArray[np.int32], iris: slice) -> tuple[FloatArray, float]:
@@ -149,8 +167,29 @@ def _cut_eye(
     opening = np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(opening, [np.round(places[:_CONTOUR]).astype(np.int32)], 255)
     opening = np.asarray(cv2.erode(opening, np.ones((3, 3), np.uint8)), np.uint8)
-    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
-    hidden = (np.hypot(columns - centre[0], rows - centre[1]) <= radius * 1.05) & (opening == 0)
-    mirrored = np.clip(np.round(2 * centre[1] - rows).astype(int), 0, picture.shape[0] - 1)
-    picture[hidden] = picture[mirrored[hidden], columns[hidden]]
+    _complete_iris(picture, centre, radius * 1.08, opening > 0)
     return pack(picture), places
+
+
+def _complete_iris(picture: Image, centre: FloatArray, radius: float, seen: npt.NDArray[np.bool_]) -> None:
+    """Fill the parts of an iris in `picture` that are not `seen` `(H, W)`, from its other side or other half."""
+    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    distance = np.hypot(columns - centre[0], rows - centre[1])
+    iris = distance <= radius
+    known = iris & seen
+    if not known.any():
+        return
+    rings = np.minimum((distance / radius * 12).astype(int), 12)
+    counts = np.bincount(rings[known], minlength=13)
+    filled = np.flatnonzero(counts)
+    for ring in range(13):
+        nearest = filled[np.argmin(np.abs(filled - ring))]
+        picture[iris & ~seen & (rings == ring)] = picture[known & (rings == nearest)].mean(0)
+    still = iris & ~seen
+    for flip_x, flip_y in ((False, True), (True, False), (True, True)):
+        x = np.round(2 * centre[0] - columns).astype(int) if flip_x else columns
+        y = np.round(2 * centre[1] - rows).astype(int) if flip_y else rows
+        inside = still & (x >= 0) & (y >= 0) & (x < picture.shape[1]) & (y < picture.shape[0])
+        inside[inside] = seen[y[inside], x[inside]]
+        picture[inside] = picture[y[inside], x[inside]]
+        still &= ~inside

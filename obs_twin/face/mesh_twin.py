@@ -49,6 +49,7 @@ _IRIS_SHARE = 0.85  # the measured radius reaches into the white
 _MIN_GRAIN = 1.0  # levels; less is not seen
 # Differences between actor and twin (`rasterise.keep_in_front`) from which on a pixel of the forehead is hair.
 _HAIR_FROM, _HAIR_FULLY = 0.32, 0.6
+_LEAST_HAIR = 0.025  # half the width of a lock that is kept, in units of the head's size
 
 
 def _ring_triangles() -> npt.NDArray[np.int32]:
@@ -177,6 +178,11 @@ class MeshTwin:
         if chosen.hair_in_front > 0:
             shown = np.empty_like(coverage)
             keep_in_front(base, layer, zone, _HAIR_FROM, _HAIR_FULLY, shown)
+            # Single strands would hang in the air, since nothing of their kind is on the twin's skin around them.
+            reach = max(round(head_px * _LEAST_HAIR), 1)
+            shown = np.asarray(
+                cv2.morphologyEx(shown, cv2.MORPH_CLOSE, np.ones((2 * reach + 1,) * 2, np.uint8)), np.uint8
+            )
             coverage = np.asarray(cv2.multiply(coverage, cv2.blur(shown, (3, 3)), scale=1 / 255), np.uint8)
         coverage = _blurred(coverage, max(head_px * _SEAM_SOFTNESS, 0.7, blur_px))
         grain = chosen.grain * look.noise
@@ -216,7 +222,7 @@ class MeshTwin:
         mesh = observation.landmarks[:MESH_POINTS]
         if amount <= 0 or observation.neutral is None:
             return mesh
-        difference = self._neutral - observation.neutral
+        difference = self._neutral - observation.neutral[:MESH_POINTS]
         # Not the photo's open mouth: only what the two faces differ in at rest.
         gap = difference[14, 1] - difference[13, 1]
         difference[:, 1] -= gap * self._jaw

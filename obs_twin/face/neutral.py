@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from obs_twin.face.observation import FaceObservation, FloatArray
-from obs_twin.face.topology import MESH_POINTS
 
 _MAX_WEIGHT = 150.0  # in frontal frames; older ones are forgotten, so that a bad start heals within seconds
 _FRONTAL_DEG = 15.0
@@ -27,7 +26,7 @@ class NeutralTracker:
 
     @property
     def shape(self) -> FloatArray | None:
-        """The resting face `(468, 3)` as known so far, not to be written to."""
+        """The resting face `(478, 3)`, the resting gaze with it, as known so far; not to be written to."""
         return self._mean
 
     def update(self, seen: FaceObservation) -> None:
@@ -35,7 +34,7 @@ class NeutralTracker:
         turn = seen.yaw_deg**2 + seen.pitch_deg**2
         lips_apart = float(seen.local[14, 1] - seen.local[13, 1])
         weight = math.exp(-turn / (2 * _FRONTAL_DEG**2) - max(lips_apart, 0) / _TALKING) + 1e-3
-        shape = seen.local[:MESH_POINTS]
+        shape = seen.local
         if self._mean is None:
             self._mean = shape.copy()
             self._weight = weight

@@ -49,13 +49,14 @@ class FaceObservation:
         confidence: 0..1, the mesh network's own belief that it looks at a face.
         box: `(x0, y0, x1, y1)` integer pixels around the mesh, clipped to the frame, half open.
         appearance: light, eye colour, sharpness and noise of the face in this frame, for a face model to match.
-        neutral: `(468, 3) float32` or None: the actor's resting face as known so far, like `local`.
+        neutral: `(478, 3) float32` or None: the actor's resting face as known so far, like `local`.
         head: the head's axes.
         local: `(478, 3) float32`, the landmarks in the head's axes and units: the expression without the pose.
         hands: each `(21, 2) float32`, the joints of the hands in front of or beside the face, in pixels.
         yaw_deg, pitch_deg, roll_deg: the head's turn; positive turns the nose to the right of the picture, lifts
             the chin, tilts the head clockwise.
         occlusion: what else than hands is in front of the face, None if nothing is.
+        scene: counts the cuts before this frame.
     """
 
     landmarks: FloatArray
@@ -70,6 +71,7 @@ class FaceObservation:
     roll_deg: float
     hands: tuple[FloatArray, ...] = ()
     occlusion: Occlusion | None = None
+    scene: int = 0
 
     @classmethod
     def measured(
@@ -81,12 +83,15 @@ class FaceObservation:
         neutral: FloatArray | None = None,
         hands: tuple[FloatArray, ...] = (),
         occlusion: Occlusion | None = None,
+        scene: int = 0,
     ) -> FaceObservation:
         """An observation whose head, local points and angles follow from its landmarks."""
         head = head_frame(landmarks)
         yaw, pitch, roll = head_angles(head.rotation)
         local = to_local(landmarks, head)
-        return cls(landmarks, confidence, box, appearance, neutral, head, local, yaw, pitch, roll, hands, occlusion)
+        return cls(
+            landmarks, confidence, box, appearance, neutral, head, local, yaw, pitch, roll, hands, occlusion, scene
+        )
 
     @property
     def covered(self) -> float:

@@ -24,9 +24,9 @@ class FaceSettings:
     strength: float = 1.0
     shape: float = 0.8
     light: float = 1.0
-    sharpness_match: float = 0.7
+    sharpness_match: float = 0.55
     grain: float = 1.0
-    feather: float = 0.07
+    feather: float = 0.05
     eyes: float = 1.0
     iris_colour: float = 0.8
     hair_in_front: float = 1.0
