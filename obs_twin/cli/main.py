@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from obs_twin.cli import calibrate, install, models, status, twin
+from obs_twin.bench.extra import BenchError
+from obs_twin.cli import bench, calibrate, install, models, status, twin
 from obs_twin.cli.errors import CommandError
 from obs_twin.link.paths import ensure, user_dirs
 from obs_twin.twin.make import MakeError
@@ -27,8 +28,8 @@ from obs_twin.twin.pack import PackError
 from obs_twin.twin.trust import TrustError
 from obs_twin.zoo.catalogue import ModelError
 
-COMMANDS = (install, twin, models, status, calibrate)
-EXPECTED = (CommandError, PackError, ModelError, MakeError, ManifestError, TrustError)
+COMMANDS = (install, twin, models, status, calibrate, bench)
+EXPECTED = (CommandError, BenchError, PackError, ModelError, MakeError, ManifestError, TrustError)
 
 FAILED = 1
 FAULT = 70
