@@ -11,7 +11,6 @@ Kartynnik et al. 2019, "Real-time Facial Surface Geometry from Monocular Video o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.face.appearance import Appearance, UsualTones, fine_detail, iris_tone, tones_at
+from obs_twin.face.choose import ActorChoice
+from obs_twin.face.cut import CutDetector
 from obs_twin.face.detect import Detection, FaceDetector, overlap
 from obs_twin.face.hands import HandFinder, under_hands
 from obs_twin.face.litert import Network
@@ -48,6 +49,10 @@ _MIN_PRESENCE = 0.5
 _VERIFY_EVERY_FRAMES = 30
 _MAX_HELD_FRAMES = 20
 _DETAIL_EVERY_FRAMES = 3
+_MOST_FACES = 4
+_REFUSED_FRAMES, _DOUBTED_FRAMES = 8, 5
+_KNOWN_YAW_DEG = 30.0  # up to here the embedding tells people apart
+_JUMP = 0.5
 _DETAIL_STEP = 0.25
 _SOFT_PX = 3
 _USUAL_FINENESS = 0.2  # of a webcam, until it is measured
@@ -58,18 +63,16 @@ _NO_TONE = np.full(3, 60, np.float32)
 _EYES = ((RIGHT_EYE, RIGHT_IRIS), (LEFT_EYE, LEFT_IRIS))
 
 
-def largest(detections: Sequence[Detection]) -> Detection | None:
-    """The detection with the largest box: who sits nearest to the camera."""
-    return max(detections, key=lambda d: d.area, default=None)
-
-
 class FacePerceiver:
     """Follows one face through a stream. Frames must come in order; one instance per stream, one thread.
 
     Args:
         detector_path, mesh_path, iris_path: `face_detection_short_range`, `face_landmark`, `iris_landmark` (.tflite).
         palm_path, hand_path: `palm_detection_lite`, `hand_landmark_lite`; with both, hands stay in front of the twin.
-        choose: which of several detected faces to follow; the largest unless told otherwise.
+        choice: which of several faces to follow; the largest unless told otherwise.
+
+    Attributes:
+        refused: a face is in the picture, but `choice` says that it is not the actor's.
 
     Raises:
         ValueError: a model file is missing or is another model.
@@ -83,17 +86,22 @@ class FacePerceiver:
         *,
         palm_path: Path | None = None,
         hand_path: Path | None = None,
-        choose: Callable[[Sequence[Detection]], Detection | None] = largest,
+        choice: ActorChoice | None = None,
     ) -> None:
         self._detector = FaceDetector(detector_path)
         self._mesh = Network(mesh_path, (1, MESH_PX, MESH_PX, 3))
         self._iris = Network(iris_path, (1, EYE_PX, EYE_PX, 3))
         self._hands = HandFinder(palm_path, hand_path) if palm_path and hand_path else None
         self._usual = UsualTones()
-        self._choose = choose
+        self._choice = choice or ActorChoice()
+        self.refused = False
+        self._strangers = 0
+        self._wait = 0
+        self._cuts = CutDetector()
         self._neutral = NeutralTracker()
         self._things = OcclusionFinder()
         self._frame_number = 0
+        self._scene = 0
         self._roi: Square | None = None
         self._last: FaceObservation | None = None
         self._frames_held = 0
@@ -114,9 +122,21 @@ class FacePerceiver:
             self._hands.reset()
         self._neutral.reset()
         self._things.reset()
+        self._cuts.reset()
+        self.refused = False
+        self._strangers = self._wait = 0
+
+    def follow(self, choice: ActorChoice) -> None:
+        """From now on, follow the face that `choice` picks."""
+        if choice is not self._choice:
+            self._choice = choice
+            self.reset()
 
     def perceive(self, bgr: Image) -> FaceObservation | None:
         """The followed face in `bgr` `(H, W, 3) uint8`, or None when there is none."""
+        if self._cuts.cut(bgr):
+            self.reset()
+            self._scene += 1
         self._frame_number += 1
         found = None
         if self._roi is not None and self._verified(bgr):
@@ -129,6 +149,9 @@ class FacePerceiver:
             self._roi = self._last = None
             return None
         mesh, presence, crop, roi = found
+        if self._stranger(bgr, mesh):
+            self._roi = self._last = None
+            return None
         self._roi = _square_around(mesh)
         if not _inside(mesh, bgr.shape):
             self._roi = self._last = None
@@ -152,9 +175,23 @@ class FacePerceiver:
         elif not hands:
             self._neutral.update(seen)
         appearance = appearance._replace(tones=self._usual.update(tones, hidden))
-        self._last = replace(seen, appearance=appearance, occlusion=thing, neutral=self._neutral.shape)
+        self._last = replace(
+            seen, appearance=appearance, occlusion=thing, neutral=self._neutral.shape, scene=self._scene
+        )
         self._frames_held = 0
         return self._last
+
+    def _stranger(self, bgr: Image, mesh: FloatArray) -> bool:
+        """Whether the followed face turns out not to be the actor's: asked now and then, and when it jumps."""
+        last = self._last
+        if not self._choice.knows_faces or last is None or abs(last.yaw_deg) > _KNOWN_YAW_DEG or last.hands:
+            return False
+        jump = float(np.linalg.norm(mesh.mean(0) - last.landmarks[:MESH_POINTS].mean(0))) > _JUMP * last.head.scale
+        if not jump and self._frame_number % (_VERIFY_EVERY_FRAMES if not self._strangers else _DOUBTED_FRAMES):
+            return False
+        self._strangers = 0 if self._choice.accepts(bgr, mesh) else self._strangers + 1
+        self.refused = self._strangers >= (1 if jump else 2)
+        return self.refused
 
     def _behind_hands(self, bgr: Image, last: FaceObservation) -> FaceObservation | None:
         """A face that went out of sight behind hands is taken to stay where it was, for a moment."""
@@ -177,8 +214,8 @@ class FacePerceiver:
     def count_faces(self, bgr: Image) -> int:
         """How many faces of about the same size or larger than half the largest are in the picture."""
         found = self._detector.detect(bgr)
-        main = largest(found)
-        return 0 if main is None else sum(d.area > main.area / 4 for d in found)
+        largest = max((d.area for d in found), default=0.0)
+        return sum(d.area > largest / 4 for d in found)
 
     def _verified(self, bgr: Image) -> bool:
         """Now and then, let the detector confirm that what is followed is a face; two doubts in a row end it."""
@@ -196,15 +233,26 @@ class FacePerceiver:
         """Detect anew: the whole frame, and one of its squares in turn (the whole frame hides small faces)."""
         self._doubts = 0
         self._eyes = [None, None]
-        detections = self._detector.detect(bgr)
-        if not detections:
-            detections = self._detector.detect(bgr, self._search_square(bgr.shape))
-        detection = self._choose(detections)
-        if detection is None:
+        self._wait = max(self._wait - 1, 0)
+        if self._wait:
             return None
-        first = self._landmarks(bgr, _square_from(detection))
-        # A detection's square is rough; the mesh's own square gives the precise landmarks.
-        return first and self._landmarks(bgr, _square_around(first[0]))
+        detections = self._detector.detect(bgr)
+        if not detections or self.refused:
+            detections += self._detector.detect(bgr, self._search_square(bgr.shape))
+        self.refused = False
+        for detection in self._choice.ordered(detections, bgr.shape)[:_MOST_FACES]:
+            first = self._landmarks(bgr, _square_from(detection))
+            # A detection's square is rough; the mesh's own square gives the precise landmarks.
+            found = first and self._landmarks(bgr, _square_around(first[0]))
+            if found is None:
+                continue
+            if self._choice.accepts(bgr, found[0]):
+                self._strangers = 0
+                return found
+            self.refused = True
+        # Looking at strangers' faces costs time.
+        self._wait = _REFUSED_FRAMES if self.refused else 0
+        return None
 
     def _search_square(self, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
         height, width = shape[:2]

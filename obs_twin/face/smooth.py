@@ -87,14 +87,14 @@ def _assembled(
     rotation = (u @ vt).astype(np.float32)
     landmarks = (rigid[:3] + stretch.mean() * (local @ rotation.T)).astype(np.float32)
     return FaceObservation.measured(
-        landmarks, like.confidence, like.box, appearance, like.neutral, like.hands, in_front
+        landmarks, like.confidence, like.box, appearance, like.neutral, like.hands, in_front, like.scene
     )
 
 
 def _in_front(window: Sequence[FaceObservation | None], index: int, centre: FaceObservation) -> Occlusion | None:
     """What is in front of the face in this frame, steadied by the frames next to it."""
     before, after = (window[i] if 0 <= i < len(window) else None for i in (index - 1, index + 1))
-    if before is None or after is None:
+    if before is None or after is None or not before.scene == centre.scene == after.scene:
         return centre.occlusion
     return steadied(before.occlusion, centre.occlusion, after.occlusion)
 
@@ -126,6 +126,8 @@ def _same_face(
                 i += step
                 continue
             jump = float(np.linalg.norm(other.head.origin - last.head.origin))
+            if other.scene != centre.scene:
+                break
             if jump > _CUT * last.head.scale or abs(other.head.scale / last.head.scale - 1) > _CUT:
                 break
             near.append((i, other))
@@ -143,7 +145,7 @@ def _bridged(window: Sequence[FaceObservation | None], times_ns: Sequence[int], 
     a, b = window[before], window[after]
     assert a is not None
     assert b is not None
-    if float(np.linalg.norm(a.head.origin - b.head.origin)) > _CUT * a.head.scale:
+    if a.scene != b.scene or float(np.linalg.norm(a.head.origin - b.head.origin)) > _CUT * a.head.scale:
         return None
     share = (times_ns[index] - times_ns[before]) / max(times_ns[after] - times_ns[before], 1)
     rigid = _rigid(a) * (1 - share) + _rigid(b) * share
