@@ -26,22 +26,22 @@ _lock = threading.Lock()
 
 
 @lru_cache(maxsize=1)
-def _detector() -> swift_f0.SwiftF0:
+def detector() -> swift_f0.SwiftF0:
     return swift_f0.SwiftF0(threads=1, spin=False)
 
 
 def provider() -> str:
     """What really runs the network, as ONNX Runtime names it."""
     with _lock:
-        return str(_detector().session.get_providers()[0])
+        return str(detector().session.get_providers()[0])
 
 
 def track(x: F64, first_s: float, count: int) -> F64:
     """F0 (count,) in Hz, 0 where there is no voice, of frames at ``first_s + i * 5 ms`` of ``x`` (N,) at 24 kHz."""
     with _lock:
-        detector = _detector()
+        network = detector()
     sound = soxr.resample(x.astype(np.float32), WORK_RATE_HZ, swift_f0.SAMPLE_RATE)
-    found = detector.detect(sound, swift_f0.SAMPLE_RATE, F0_FLOOR_HZ, F0_CEIL_HZ)
+    found = network.detect(sound, swift_f0.SAMPLE_RATE, F0_FLOOR_HZ, F0_CEIL_HZ)
     times_s = first_s + np.arange(count) * FRAME_S
     confidence = np.interp(times_s, found.timestamps, found.confidence)
     f0_hz = np.exp(np.interp(times_s, found.timestamps, np.log(np.maximum(found.pitch_hz, 1.0))))
