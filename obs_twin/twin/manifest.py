@@ -35,8 +35,8 @@ PERSON = "person"
 SYNTHETIC = "synthetic"
 
 KINDS: Mapping[str, frozenset[str]] = {
-    "face": frozenset({"mesh"}),
-    "voice": frozenset({"world"}),
+    "face": frozenset({"dfm", "mesh"}),
+    "voice": frozenset({"neural", "rvc", "world"}),
     "background": frozenset({"image"}),
 }
 """Roles that a pack may fill, and the kinds of model this version can open for each."""

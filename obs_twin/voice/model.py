@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -27,6 +28,7 @@ class VoiceSettings:
     intonation_strength: how far the pitch range goes from the actor's (0) to the target's (1).
     actor_f0_hz: the actor's usual pitch where it is known, so that the very first word is right; else measured.
     gate: replace what is not speech by silence.
+    options: what only one kind of voice knows, by the names that its users know (rvc: `rvc.settings.RvcSettings`).
     """
 
     pitch_semitones: float = 0.0
@@ -35,6 +37,7 @@ class VoiceSettings:
     intonation_strength: float = 1.0
     actor_f0_hz: float | None = None
     gate: bool = True
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         limits = {
@@ -44,13 +47,13 @@ class VoiceSettings:
             "intonation_strength": (0.0, 1.0),
             "actor_f0_hz": (50.0, 600.0),
         }
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in limits or value is None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name not in limits or value is None:
                 continue
-            low, high = limits[field.name]
+            low, high = limits[each.name]
             if not (math.isfinite(value) and low <= value <= high):
-                raise VoiceModelError(f"voice setting {field.name} must be between {low:g} and {high:g}, not {value}")
+                raise VoiceModelError(f"voice setting {each.name} must be between {low:g} and {high:g}, not {value}")
 
 
 @runtime_checkable
