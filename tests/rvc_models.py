@@ -1,8 +1,8 @@
 """Contract models: tiny ONNX networks with the inputs and outputs of every dialect of RVC, ContentVec and RMVPE.
 
 They compute something that can be checked: the synthesizer plays a sine of the F0 that it is given, as loud as
-feature 0 says, with the coarse pitch, the speaker and the noise each adding a small constant of their own, so that mixing up
-two inputs is heard. The content encoder's feature 0 is the loudness of the sound; RMVPE hears 220 Hz where there is any.
+feature 0 says; the coarse pitch, the speaker and the noise each add a small constant of their own, so that mixing up
+two inputs is heard. The content encoder's feature 0 is the loudness of the sound; RMVPE hears 220 Hz where any is.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from obs_twin.cli import rvc
 from obs_twin.cli.errors import CommandError
 
 MAX_PHOTO_SIDE = 2048
@@ -25,11 +26,12 @@ def add_parser(subparsers: Any) -> None:
     new = _action(actions, "new", _new, "make a twin pack, and ask the person shown for their consent")
     new.add_argument("name", help="a short name: small letters, digits, - and _")
     new.add_argument("--subject", required=True, metavar="NAME", help="full name of the person shown")
-    new.add_argument("--photo", nargs="+", required=True, type=Path, metavar="FILE", help="photos of the face")
+    new.add_argument("--photo", nargs="+", default=[], type=Path, metavar="FILE", help="photos of the face")
     new.add_argument("--background", type=Path, metavar="FILE", help="a picture of the room")
     new.add_argument("--voice-target", type=Path, metavar="FILE.json", help="the voice's measurements")
     new.add_argument("--provenance", default="", metavar="TEXT", help="where the photos and the voice come from")
     new.add_argument("--synthetic", action="store_true", help="the person shown does not exist")
+    rvc.add_options(new)
     _consent_options(new)
 
     renew = _action(actions, "renew", _renew, "ask the person shown for a new consent for the same twin")
@@ -91,16 +93,22 @@ def _new(args: argparse.Namespace) -> int:
         raise CommandError("A synthetic person gives no consent: leave out --operator, --clip and --statement.")
     if not args.synthetic and not args.operator:
         raise CommandError("Who will use the twin? Say it with: --operator NAME")
-    _check_faces(args.photo)
+    if args.photo:
+        _check_faces(args.photo)
     photos = {
         f"face/photo{'' if index == 0 else index + 1}.png": _picture(path) for index, path in enumerate(args.photo)
     }
     provenance = args.provenance or ("made by the user" if args.synthetic else f"given by {args.subject}")
-    parts = [PartFiles("face", "mesh", photos, provenance)]
-    if args.voice_target:
+    parts = [PartFiles("face", "mesh", photos, provenance)] if photos else []
+    voice = rvc.rvc_part(args, provenance)
+    if voice is not None:
+        parts.append(voice)
+    elif args.voice_target:
         parts.append(PartFiles("voice", "world", {"voice/target.json": _voice(args.voice_target)}, provenance))
     if args.background:
         parts.append(PartFiles("background", "image", {"background/room.png": _picture(args.background)}, "a picture"))
+    if not parts:
+        raise CommandError("A twin needs a face or a voice: give --photo FILE, or a voice.")
     folder = write_pack(
         ensure(user_dirs().packs) / args.name,
         name=args.name,

@@ -25,7 +25,7 @@ MAX_TENSOR_ELEMENTS = 1 << 28
 MAX_DEPTH = 16
 OWN_DOMAINS = frozenset({b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"})
 GROWING = {b"ConstantOfShape": 0, b"Expand": 1, b"Tile": 1, b"Range": 1, b"RandomNormal": None, b"RandomUniform": None}
-"""Operations whose output can be larger than all of their inputs, and which input says how large (None: an attribute)."""
+"""Operations whose output can be larger than their inputs, and which input says how large (None: an attribute)."""
 
 _INT64 = 7
 _EXTERNAL = 1

@@ -266,7 +266,7 @@ class ContentEncoder:
         if not candidates:
             other = next((width for width in widths if width in VERSIONS), None)
             advice = (
-                f"It is one for RVC {VERSIONS[other]}; take the other one: vec-768-layer-12 for v2, vec-256-layer-9 for v1."
+                f"It is for RVC {VERSIONS[other]}; take the other one: vec-768-layer-12 for v2, vec-256-layer-9 for v1."
                 if other
                 else "This is another model."
             )

@@ -63,7 +63,7 @@ class Rmvpe:
         self.longest_samples = self._longest()
         if self.longest_samples is not None and self.longest_samples < SHORTEST_SAMPLES:
             raise VoiceModelError(
-                f"{self._what}: it takes {self.longest_samples} samples at a time; it should take {SHORTEST_SAMPLES} or more."
+                f"{self._what}: it takes {self.longest_samples} samples at a time; at least {SHORTEST_SAMPLES} needed."
             )
         self._output = 0
         self._salience = False
