@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from obs_twin.face.observation import FaceObservation, FloatArray
 from obs_twin.face.perceive import FacePerceiver
-from obs_twin.face.shadows import without_side_shadows
+from obs_twin.face.shadows import without_side_light, without_side_shadows
 from obs_twin.face.topology import LIPS_INNER, LIPS_OUTER, MESH_POINTS, OVAL
 
 Image = npt.NDArray[np.uint8]
@@ -114,7 +114,7 @@ def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") ->
     again = perceiver.perceive(face)
     if again is not None:
         perceiver.reset()
-        face = without_side_shadows(face, again)
+        face = without_side_shadows(without_side_light(face, again), again)
         again = perceiver.perceive(face)  # exactly the picture that is kept
     perceiver.reset()
     if again is None:

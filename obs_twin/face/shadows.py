@@ -1,8 +1,12 @@
-"""A photo without the shadows that hair and head throw on the sides of its face.
+"""A photo without the light that fell on it from one side.
 
 The room's light is put on the twin point by point of the mesh (`light`), which is too coarse to take a sharp shadow
-away. So it is taken out of the photo, once, when it is opened: towards the outline, skin that is much darker than the
-face's plain trend of light is lifted to it. Chin and lips keep their shade, since it may be a beard.
+away. So it is taken out of the photo, once, when it is opened:
+
+- Faces are nearly symmetric, and light hardly ever is. What the two sides of the face differ in is taken for light and
+  evened out, so that no shadow of the photo's lies beside the nose in a room that is lit from the other side.
+- Towards the outline, skin that is much darker than the face's plain trend of light is lifted to it: the shadows that
+  hair and head throw. Chin and lips keep their shade, since it may be a beard.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.face.observation import FaceObservation, FloatArray
-from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, LIPS_OUTER, OVAL, RIGHT_BROW, RIGHT_EYE
+from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, LIPS_OUTER, MESH_POINTS, MIRROR, OVAL, RIGHT_BROW, RIGHT_EYE
 
 Image = npt.NDArray[np.uint8]
 
@@ -23,6 +27,45 @@ _MOST = 0.9
 _BAND = 0.30  # width of the outline's band, in units of the head's size
 _OUTLIER = 0.3
 _BLUR = 0.02
+_MAP_PX = 60.0  # the head's size in the map of the light from the side
+_MAP_RADIUS = 0.08  # in units of the head's size
+_NOT_LIGHT = 0.9  # log units between the two sides; more is hair or a hand
+_MOST_TINT = 0.08
+_FRONTAL_DEG, _TURNED_DEG = 8.0, 22.0  # further from the front, one side is not seen as the other is
+
+
+def without_side_light(picture: Image, observation: FaceObservation) -> Image:
+    """The `picture` `(H, W, 3) uint8` of one face, both sides of it equally bright; the face as it is, if turned."""
+    turn = max(abs(observation.yaw_deg), abs(observation.pitch_deg) - _FRONTAL_DEG)
+    amount = float(np.interp(turn, [_FRONTAL_DEG, _TURNED_DEG], [0.5, 0]))
+    if amount <= 0:
+        return picture
+    logs = np.log(observation.appearance.tones + np.float32(_DARKEST))
+    excess = logs - logs[MIRROR]
+    brightness = excess.mean(axis=1, keepdims=True)
+    trust = np.square(np.clip(1 - np.square(brightness / _NOT_LIGHT), 0, 1))
+    excess = brightness + np.clip(excess - brightness, -_MOST_TINT, _MOST_TINT)
+    scale = min(_MAP_PX / observation.head.scale, 1.0)
+    shape = [max(round(n * scale), 2) for n in picture.shape[:2]]
+    light = _spread(
+        observation.landmarks[:MESH_POINTS, :2] * np.float32(scale),
+        excess * trust,
+        shape,
+        observation.head.scale * scale,
+    )
+    full = cv2.resize(light, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip((picture + _DARKEST) * np.exp(np.float32(-amount) * full) - _DARKEST, 0, 255), np.uint8)
+
+
+def _spread(places: FloatArray, values: FloatArray, shape: list[int], head_px: float) -> FloatArray:
+    """A picture `(H, W, C)` that is `values` `(N, C)` at `places` `(N, 2)`, smooth between them and fading around."""
+    rows, columns = (np.arange(n, dtype=np.float32) for n in shape)
+    radius_px = np.float32(_MAP_RADIUS * head_px)
+    across = np.exp(-0.5 * np.square((columns[:, None] - places[:, 0]) / radius_px))
+    down = np.exp(-0.5 * np.square((rows[:, None] - places[:, 1]) / radius_px))
+    weight = down @ across.T
+    mixed = np.stack([(down * values[:, k]) @ across.T for k in range(values.shape[1])], axis=-1)
+    return np.asarray(mixed / (weight + np.float32(0.05))[..., None], np.float32)
 
 
 def without_side_shadows(picture: Image, observation: FaceObservation) -> Image:

@@ -14,6 +14,21 @@ MESH_POINTS = 468
 IRIS_POINTS = 5
 ALL_POINTS = MESH_POINTS + 2 * IRIS_POINTS
 
+# The points on the line from forehead to chin. All others come in pairs: the right side's are numbered below 248, the
+# left side's from there on, both in the same order.
+_MIDLINE = (0, 1, 2, *range(4, 7), *range(8, 20), 94, 151, 152, 164, 168, 175, 195, 197, 199, 200)
+
+
+def _mirror() -> npt.NDArray[np.int32]:
+    table = np.arange(MESH_POINTS, dtype=np.int32)
+    right = np.setdiff1d(np.arange(248), _MIDLINE)
+    table[right], table[248:] = np.arange(248, MESH_POINTS), right
+    return table
+
+
+MIRROR = _mirror()
+"""`(468,) int32`: each mesh point's counterpart on the other side of the face."""
+
 # Iris rows of an observation: centre, then its outline's four points.
 RIGHT_IRIS = slice(MESH_POINTS, MESH_POINTS + IRIS_POINTS)
 LEFT_IRIS = slice(MESH_POINTS + IRIS_POINTS, ALL_POINTS)
