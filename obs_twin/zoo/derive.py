@@ -91,6 +91,18 @@ def _hibari_decoder(sources: Mapping[str, Path]) -> bytes:
     return content
 
 
+def _hibari_text(sources: Mapping[str, Path]) -> bytes:
+    import onnx
+
+    model = onnx.load(str(sources["hibari_tts"]))
+    wanted = {"/Reshape_42_output_0": "content", "f0": "f0_hz", "/Mul_62_output_0": "energy"}
+    cut = onnx.utils.Extractor(model).extract_model(["ids", "speed"], list(wanted))
+    _keep_outputs(cut, wanted)
+    del cut.graph.value_info[:]
+    content: bytes = cut.SerializeToString()
+    return content
+
+
 DERIVED: Mapping[str, Derived] = {
     "moonshine_taps": Derived(
         "Moonshine tiny (English) encoder, with the outputs of its layers 2 and 3 beside the last: "
@@ -105,6 +117,13 @@ DERIVED: Mapping[str, Derived] = {
         ("hibari_tts",),
         1,
         _hibari_decoder,
+    ),
+    "hibari_text": Derived(
+        "The text half of the hibari voice: phoneme ids (1, L) int64 and speed (1,) to what its sound half takes: "
+        "content (1, 128, F) at 80 frames/s, f0_hz (1, F), energy (1, F).",
+        ("hibari_tts",),
+        1,
+        _hibari_text,
     ),
     "face_embedder": Derived(
         "Whose face it is: dlib's recognition network, rgb (N, 3, 150, 150) in 0..255 to embedding (N, 128).",
