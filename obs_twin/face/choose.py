@@ -16,13 +16,12 @@ from typing import Protocol
 import numpy as np
 
 from obs_twin.face.detect import Detection
+from obs_twin.face.identity import SAME_PERSON, distance
 from obs_twin.face.observation import FaceObservation
 from obs_twin.face.square import FloatArray, Image
 
 LARGEST, CENTRE, ENROLLED = "largest", "centre", "enrolled"
 RULES = (LARGEST, CENTRE, ENROLLED)
-SAME_PERSON = 0.6
-"""Distance of two unit embeddings below which dlib's network means the same person."""
 _SAMPLES = 10
 _EVERY_FRAMES = 6
 _FRONTAL_DEG = 18.0
@@ -33,7 +32,7 @@ class Embedder(Protocol):
     """Turns a face into numbers that are close for pictures of one person; see `identity`."""
 
     def embed(self, bgr: Image, landmarks: FloatArray) -> FloatArray:
-        """`(N,) float32` of unit length, of the face with these mesh points in `bgr` `(H, W, 3) uint8`."""
+        """`(N,) float32` of the face with these mesh points in `bgr` `(H, W, 3) uint8`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +73,7 @@ class ActorChoice:
             return True
         if self.remembered is None or self.embedder is None:
             return False
-        found = self.embedder.embed(bgr, landmarks)
-        return bool(np.linalg.norm(found - self.remembered) < SAME_PERSON)
+        return distance(self.embedder.embed(bgr, landmarks), self.remembered) < SAME_PERSON
 
 
 class Enrolment:
@@ -109,14 +107,13 @@ class Enrolment:
         if self._frames % _EVERY_FRAMES:
             return None
         sample = self._embedder.embed(bgr, seen.landmarks)
-        if self._samples and np.linalg.norm(sample - np.mean(self._samples, axis=0)) > SAME_PERSON:
+        if self._samples and distance(sample, self._samples[0]) > SAME_PERSON:
             self._samples.clear()  # somebody else sat down
         self._samples.append(sample)
         self.advice = f"Hold still: {len(self._samples) * 100 // _SAMPLES} %."
         if len(self._samples) < _SAMPLES:
             return None
-        mean = np.mean(self._samples, axis=0)
-        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), np.float32)
+        return np.asarray(np.mean(self._samples, axis=0), np.float32)
 
 
 def remember(path: Path, embedding: FloatArray) -> None:

@@ -16,7 +16,9 @@ beard) belongs to it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -27,11 +29,16 @@ from obs_twin.face.rasterise import draw, pack
 from obs_twin.face.square import FloatArray, Image, Square
 from obs_twin.face.topology import MESH_POINTS, TRIANGLES
 
+if TYPE_CHECKING:
+    from obs_twin.face.observation import FaceObservation
+
 TEXELS = 80
 MASK_PX = 96
+MOST_COVERED = 0.6
+"""A face that is covered more than this is no longer drawn; its mask is empty."""
 _AXIS_DEPTH = 0.55  # of the cylinder onto which the face is unwrapped, behind the eyes, in sizes of the head
 _EDGE_TEXELS = 2.0
-_MAX_SHRINK = 0.3  # triangles seen at a smaller share of the typical scale are too slanted to be judged
+_MAX_SHRINK = 0.35  # triangles seen at a smaller share of the typical scale are too slanted to be judged
 _DARKEST = 6.0  # added before the logarithm, so that noise in black does not count
 _CLIPPED = 250
 _LEARN_FRAMES = 24.0
@@ -44,6 +51,8 @@ _BRIGHTNESS, _COLOUR, _SPREADS = 0.62, 0.17, 2.0
 # What is within these of the skin around it is skin.
 _SKIN_BRIGHTNESS, _SKIN_COLOUR = 0.38, 0.11
 _SKIN_BLUR = 25
+# What is within these of a texel's own mean, and twice its spread, is surely the face.
+_SAME_BRIGHTNESS, _SAME_COLOUR = 0.12, 0.05
 _FIT_STEP = 3  # every third texel in both directions is enough to fit the light
 _FIT_ROUNDS = 3
 _FIT_SCALE = 0.25
@@ -55,6 +64,8 @@ _SEED, _REST = 0.6, 0.3
 _MIN_TEXELS = 40
 _FILL_PX = (7, 7, 9, 9)  # steps by which the mask is carried on beyond the mesh
 _TRUST_FRAMES = 6
+_PATIENCE_FRAMES = 45
+_MAX_YAW_DEG, _MAX_PITCH_DEG = 42.0, 26.0  # beyond, the mesh is too inexact to compare texels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +115,12 @@ def steadied(before: Occlusion | None, now: Occlusion | None, after: Occlusion |
 
 
 class OcclusionFinder:
-    """Learns one actor's face and says what is in front of it. Frames must come in order; one instance per stream."""
+    """Learns one actor's face and says what is in front of it. Frames must come in order; one instance per stream.
+
+    Attributes:
+        unlike_under_hands: of the face that is said to lie under hands, how much does not look as ever, 0..1; nan if
+            that cannot be said.
+    """
 
     def __init__(self) -> None:
         grid = np.linspace(-1, 1, TEXELS, dtype=np.float32)
@@ -119,6 +135,8 @@ class OcclusionFinder:
 
     def reset(self) -> None:
         """Forget the face: after a cut or a change of person."""
+        self.unlike_under_hands = math.nan
+        self._too_much = 0
         self._places: FloatArray | None = None
         self._areas = np.empty(0, np.float32)
         self._frames = 0
@@ -132,33 +150,39 @@ class OcclusionFinder:
         self._near = np.zeros((TEXELS, TEXELS), np.uint8)
 
     def find(
-        self, soft: Image, square: Square, mesh: FloatArray, local: FloatArray, hidden: npt.NDArray[np.bool_]
+        self, soft: Image, square: Square, seen: FaceObservation, hidden: npt.NDArray[np.bool_]
     ) -> Occlusion | None:
         """What is in front of the face in the next frame; None while the face is being learnt, or if nothing is.
 
         Args:
             soft: the mesh network's square of the frame `(S, S, 3) uint8`, slightly blurred.
             square: where it was taken from.
-            mesh: `(468, 3)`, the face in pixels of the frame.
-            local: the same in the head's axes.
+            seen: the face.
             hidden: which mesh points are known to lie under a hand.
         """
+        if abs(seen.yaw_deg) > _MAX_YAW_DEG or abs(seen.pitch_deg) > _MAX_PITCH_DEG:
+            self.unlike_under_hands = math.nan
+            self._state *= np.float32(1 - _FALL)
+            return None
         if self._places is None:
-            self._places = unwrapped(local)
+            self._places = unwrapped(seen.local)
             self._areas = _areas(self._places)
-        inside = square.from_frame(mesh[:, :2])
+        inside = square.from_frame(seen.landmarks[:MESH_POINTS, :2])
         areas = _areas(inside)
-        typical = max(float(np.median(areas / self._areas)), 1e-6)
-        facing = areas / self._areas > _MAX_SHRINK * typical
-        triangles = TRIANGLES[facing & ~hidden[TRIANGLES].any(axis=1)]
+        seen_area = areas / self._areas
+        typical = max(float(np.percentile(seen_area, 80)), 1e-6)
+        facing = seen_area > _MAX_SHRINK * typical
+        triangles = TRIANGLES[facing]
         self._known[:] = 0
-        draw(pack(soft), inside, self._places, triangles, self._seen, None, self._ones, self._known)
-        known = np.ascontiguousarray(self._known[..., 0])
+        marks = np.stack([np.ones(MESH_POINTS, np.float32), hidden.astype(np.float32)], axis=1)
+        draw(pack(soft), inside, self._places, triangles, self._seen, None, marks, self._known)
+        known, under_hand = (np.ascontiguousarray(self._known[..., k]) for k in (0, 1))
         _to_values(self._seen, known, self._values)
         self._fit_light(known)
-        _compare(
+        unlike, all_under = _compare(
             self._values,
             known,
+            under_hand,
             self._mean,
             self._spread,
             self._count,
@@ -168,6 +192,8 @@ class OcclusionFinder:
             self._score,
             self._state,
         )
+        trusted = self._frames > _LEARN_FRAMES and all_under >= _MIN_TEXELS
+        self.unlike_under_hands = unlike / all_under if trusted else math.nan
         self._frames += 1
         covered, share = self._regions(known)
         self._near = np.asarray(cv2.dilate(covered, np.ones((7, 7), np.uint8)), np.uint8)
@@ -175,6 +201,7 @@ class OcclusionFinder:
             self._values,
             known,
             covered,
+            under_hand,
             self._light,
             self._basis,
             self._skin,
@@ -186,9 +213,20 @@ class OcclusionFinder:
         )
         if self._frames % 8 == 1:
             self._follow_skin()
+        if self._all_wrong(share):
+            self.reset()
+            return None
         if share <= 0 or self._frames < _TRUST_FRAMES:
             return None
+        if share > MOST_COVERED:
+            # Most of a face is never shown on such evidence: it might be the actor's own.
+            return Occlusion(np.zeros((MASK_PX, MASK_PX), np.uint8), self._small(square), share)
         return Occlusion(self._back(covered, inside, triangles, known), self._small(square), share)
+
+    def _all_wrong(self, share: float) -> bool:
+        """Whether this much has looked covered for so long that it is the memory that is wrong."""
+        self._too_much = self._too_much + 1 if share > MOST_COVERED else 0
+        return self._too_much > _PATIENCE_FRAMES
 
     def _fit_light(self, known: Image) -> None:
         """The smooth light of this frame: from the last frame's, or anew if that explains much more of the face."""
@@ -363,6 +401,7 @@ def _to_values(seen: Image, known: Image, values: FloatArray) -> None:
 def _compare(
     values: FloatArray,
     known: Image,
+    under_hand: Image,
     mean: FloatArray,
     spread: FloatArray,
     count: FloatArray,
@@ -371,8 +410,13 @@ def _compare(
     basis: FloatArray,
     score: FloatArray,
     state: FloatArray,
-) -> None:
-    """Move each texel's `state` (0 face .. 1 covered) towards what this frame says."""
+) -> tuple[int, int]:
+    """Move each texel's `state` (0 face .. 1 covered) towards what this frame says.
+
+    Returns:
+        Of the texels under a hand, how many do not look like the face there; and how many they are.
+    """
+    unlike, under = 0, 0
     for y in range(known.shape[0]):
         for x in range(known.shape[1]):
             now = np.float32(0)
@@ -386,13 +430,21 @@ def _compare(
                 s0, s1, s2 = off0 - skin[y, x, 0], off1 - skin[y, x, 1], off2 - skin[y, x, 2]
                 own0 = np.float32(_BRIGHTNESS) + np.float32(_SPREADS) * np.sqrt(spread[y, x, 0])
                 own1 = np.float32(_COLOUR) + np.float32(_SPREADS) * np.sqrt(spread[y, x, 1])
+                if under_hand[y, x] > 127:
+                    close0 = np.float32(_SAME_BRIGHTNESS) + np.float32(2) * np.sqrt(spread[y, x, 0])
+                    close1 = np.float32(_SAME_COLOUR) + np.float32(2) * np.sqrt(spread[y, x, 1])
+                    under += 1
+                    unlike += int((d0 / close0) ** 2 + (d1 * d1 + d2 * d2) / (close1 * close1) > 1)
                 face = (d0 / own0) ** 2 + (d1 * d1 + d2 * d2) / (own1 * own1)
                 like = (s0 / np.float32(_SKIN_BRIGHTNESS)) ** 2 + (s1 * s1 + s2 * s2) / np.float32(_SKIN_COLOUR**2)
                 away = min(np.sqrt(face), np.sqrt(like))
                 now = min(max((away - np.float32(0.7)) / np.float32(0.6), np.float32(0)), np.float32(1))
+            if under_hand[y, x]:
+                now = np.float32(0)
             score[y, x] = now
             step = np.float32(_RISE) if now > state[y, x] else np.float32(_FALL)
             state[y, x] += (now - state[y, x]) * step
+    return unlike, under
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -400,6 +452,7 @@ def _learn(
     values: FloatArray,
     known: Image,
     covered: Image,
+    under_hand: Image,
     light: FloatArray,
     basis: FloatArray,
     skin: FloatArray,
@@ -413,7 +466,7 @@ def _learn(
     for y in range(known.shape[0]):
         for x in range(known.shape[1]):
             # After the first second, nothing but face is learnt: else a thing that moves slowly would creep in.
-            if known[y, x] != 255 or covered[y, x] or (frames > _LEARN_FRAMES and score[y, x] > 0):
+            if known[y, x] != 255 or under_hand[y, x] or covered[y, x] or (frames > _LEARN_FRAMES and score[y, x] > 0):
                 continue
             n = count[y, x] + np.float32(1)
             count[y, x] = min(n, np.float32(_LEARN_FRAMES))

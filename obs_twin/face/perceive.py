@@ -53,6 +53,7 @@ _MOST_FACES = 4
 _REFUSED_FRAMES, _DOUBTED_FRAMES = 8, 5
 _KNOWN_YAW_DEG = 30.0  # up to here the embedding tells people apart
 _JUMP = 0.5
+_HAND_YAW_DEG, _HAND_EVIDENCE = 25.0, 0.15
 _DETAIL_STEP = 0.25
 _SOFT_PX = 3
 _USUAL_FINENESS = 0.2  # of a webcam, until it is measured
@@ -97,6 +98,7 @@ class FacePerceiver:
         self.refused = False
         self._strangers = 0
         self._wait = 0
+        self._hands_proved = False
         self._cuts = CutDetector()
         self._neutral = NeutralTracker()
         self._things = OcclusionFinder()
@@ -125,6 +127,7 @@ class FacePerceiver:
         self._cuts.reset()
         self.refused = False
         self._strangers = self._wait = 0
+        self._hands_proved = False
 
     def follow(self, choice: ActorChoice) -> None:
         """From now on, follow the face that `choice` picks."""
@@ -169,10 +172,12 @@ class FacePerceiver:
         appearance = Appearance(tones, irises, self._fineness, self._noise)
         seen = FaceObservation.measured(landmarks, presence, box, appearance, hands=hands)
         soft = np.asarray(cv2.blur(crop, (_SOFT_PX, _SOFT_PX)), np.uint8)
-        thing = self._things.find(soft, roi, mesh, seen.local, hidden)
+        thing = self._things.find(soft, roi, seen, hidden)
+        if not self._proved(seen, self._things.unlike_under_hands):
+            seen, hidden = replace(seen, hands=()), np.zeros_like(hidden)
         if thing is not None:
             hidden |= thing.at(mesh[:, :2])
-        elif not hands:
+        elif not seen.hands:
             self._neutral.update(seen)
         appearance = appearance._replace(tones=self._usual.update(tones, hidden))
         self._last = replace(
@@ -192,6 +197,17 @@ class FacePerceiver:
         self._strangers = 0 if self._choice.accepts(bgr, mesh) else self._strangers + 1
         self.refused = self._strangers >= (1 if jump else 2)
         return self.refused
+
+    def _proved(self, seen: FaceObservation, unlike: float) -> bool:
+        """Whether the hands found may be hands: a turned head is now and then taken for one.
+
+        So a hand that was first found on a turned head only counts once the face does not look as ever under it.
+        """
+        if not seen.hands:
+            self._hands_proved = False
+        elif abs(seen.yaw_deg) < _HAND_YAW_DEG or unlike >= _HAND_EVIDENCE:
+            self._hands_proved = True
+        return self._hands_proved or not seen.hands
 
     def _behind_hands(self, bgr: Image, last: FaceObservation) -> FaceObservation | None:
         """A face that went out of sight behind hands is taken to stay where it was, for a moment."""
