@@ -8,10 +8,13 @@ import shutil
 import textwrap
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from obs_twin.cli import rvc
 from obs_twin.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from obs_twin.cli.voice_enrolment import VoiceFiles
 
 MAX_PHOTO_SIDE = 2048
 MIN_PHOTO_SIDE = 128
@@ -27,6 +30,10 @@ def add_parser(subparsers: Any) -> None:
     new.add_argument("name", help="a short name: small letters, digits, - and _")
     new.add_argument("--subject", required=True, metavar="NAME", help="full name of the person shown")
     new.add_argument("--photo", nargs="+", default=[], type=Path, metavar="FILE", help="photos of the face")
+    new.add_argument(
+        "--voice", nargs="+", type=Path, metavar="FILE|FOLDER", help="recordings of the voice, to learn it from"
+    )
+    new.add_argument("--minutes", type=float, metavar="N", help="how long to learn the voice; more makes it better")
     new.add_argument("--background", type=Path, metavar="FILE", help="a picture of the room")
     new.add_argument("--voice-target", type=Path, metavar="FILE.json", help="the voice's measurements")
     new.add_argument("--provenance", default="", metavar="TEXT", help="where the photos and the voice come from")
@@ -81,51 +88,102 @@ def _consent_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{option}", action="append", default=[], metavar="TEXT", help=f"{text}; may be repeated")
     group.add_argument("--statement", type=Path, metavar="FILE.txt", help="other words than the standard ones")
     group.add_argument("--clip", type=Path, metavar="FILE", help="a recording of the person saying them")
+    group.add_argument(
+        "--consent-audio",
+        type=Path,
+        metavar="FILE",
+        help="the same as sound: it is kept with the record, and must be by the voice of the twin",
+    )
     group.add_argument("--passphrase", action="store_true", help="lock the person's signing key with a passphrase")
 
 
 def _new(args: argparse.Namespace) -> int:
     from obs_twin.link.paths import ensure, user_dirs
     from obs_twin.twin.make import PartFiles, write_pack
-    from obs_twin.twin.manifest import PERSON, SYNTHETIC
+    from obs_twin.twin.manifest import PERSON, SYNTHETIC, check_display_name, check_pack_name
 
-    if args.synthetic and (args.operator or args.clip or args.statement):
-        raise CommandError("A synthetic person gives no consent: leave out --operator, --clip and --statement.")
-    if not args.synthetic and not args.operator:
-        raise CommandError("Who will use the twin? Say it with: --operator NAME")
+    _check_options(args)
+    check_pack_name(args.name)
+    check_display_name(args.subject)
+    target = ensure(user_dirs().packs) / args.name
+    if target.exists():
+        raise CommandError(f"There is a twin called {args.name!r} already: {target}. Delete it first.")
+    provenance = args.provenance or ("made by the user" if args.synthetic else f"given by {args.subject}")
+    parts = []
     if args.photo:
         _check_faces(args.photo)
-    photos = {
-        f"face/photo{'' if index == 0 else index + 1}.png": _picture(path) for index, path in enumerate(args.photo)
-    }
-    provenance = args.provenance or ("made by the user" if args.synthetic else f"given by {args.subject}")
-    parts = [PartFiles("face", "mesh", photos, provenance)] if photos else []
-    voice = rvc.rvc_part(args, provenance)
-    if voice is not None:
-        parts.append(voice)
-    elif args.voice_target:
+        photos = {
+            f"face/photo{'' if index == 0 else index + 1}.png": _picture(path) for index, path in enumerate(args.photo)
+        }
+        parts.append(PartFiles("face", "mesh", photos, provenance))
+    brought = rvc.rvc_part(args, provenance)
+    if brought is not None:
+        parts.append(brought)
+    if args.voice_target:
         parts.append(PartFiles("voice", "world", {"voice/target.json": _voice(args.voice_target)}, provenance))
     if args.background:
         parts.append(PartFiles("background", "image", {"background/room.png": _picture(args.background)}, "a picture"))
-    if not parts:
-        raise CommandError("A twin needs a face or a voice: give --photo FILE, or a voice.")
+    voice = _learn_voice(args) if args.voice else None
+    if voice is not None:
+        parts.append(PartFiles("voice", "neural", voice.files, provenance))
     folder = write_pack(
-        ensure(user_dirs().packs) / args.name,
+        target,
         name=args.name,
         display_name=args.subject,
         subject_kind=SYNTHETIC if args.synthetic else PERSON,
         parts=parts,
     )
     try:
-        if args.synthetic:
-            _ask_synthetic(args.subject)
-        else:
+        if voice is not None:
+            print(f"A sample to listen to: {folder / 'voice' / 'sample.wav'}")
+        if not args.synthetic:
             _ask(folder, args)
+        elif voice is None:
+            _ask_synthetic(args.subject)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)  # no consent, no twin
         raise
+    finally:
+        if voice is not None:
+            shutil.rmtree(voice.workplace, ignore_errors=True)
     print(f"The twin {args.name!r} is ready in {folder}")
     return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if args.synthetic and (args.operator or args.clip or args.consent_audio or args.statement):
+        raise CommandError(
+            "A synthetic person gives no consent: leave out --operator, --clip, --consent-audio and --statement."
+        )
+    if not args.synthetic and not args.operator:
+        raise CommandError("Who will use the twin? Say it with: --operator NAME")
+    voices = [option for option in ("voice", "voice_target", "rvc") if getattr(args, option)]
+    if not args.photo and not voices:
+        raise CommandError(
+            "A twin needs a face or a voice: give photos (--photo FILE), recordings (--voice FILE), or both."
+        )
+    if len(voices) > 1:
+        options = " or ".join(f"--{option.replace('_', '-')}" for option in voices)
+        raise CommandError(f"A twin has one voice: give either {options}.")
+    if args.minutes is not None and not args.voice:
+        raise CommandError("--minutes is for learning a voice: it goes with --voice.")
+    if args.clip and args.consent_audio:
+        raise CommandError("Give either --clip or --consent-audio, not both.")
+
+
+def _learn_voice(args: argparse.Namespace) -> VoiceFiles:
+    from obs_twin.cli.voice_enrolment import DEFAULT_MINUTES, allow_training, make_voice
+
+    if args.synthetic:
+        _ask_synthetic(args.subject)
+    else:
+        allow_training(args.subject)
+    return make_voice(
+        args.name,
+        args.voice,
+        minutes=DEFAULT_MINUTES if args.minutes is None else args.minutes,
+        consent_audio=args.consent_audio,
+    )
 
 
 def _ask_synthetic(name: str) -> None:
@@ -139,19 +197,23 @@ def _ask_synthetic(name: str) -> None:
 
 def _ask(folder: Path, args: argparse.Namespace) -> None:
     from obs_twin.cli.consent_dialogue import ask_consent
+    from obs_twin.cli.voice_enrolment import check_spoken_consent
     from obs_twin.twin.consent import Scope
 
     try:
         statement = None if args.statement is None else args.statement.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         raise CommandError(f"The statement {args.statement} cannot be read: {error}") from error
+    if args.consent_audio is not None:
+        notes = folder / "voice" / "enrolment.json"
+        check_spoken_consent(args.consent_audio, notes if notes.is_file() else None)
     ask_consent(
         folder,
         operator=args.operator,
         days=args.days,
         scope=Scope(tuple(args.purpose), tuple(args.audience), tuple(args.event), tuple(args.app)),
         statement=statement,
-        clip=args.clip,
+        clip=args.consent_audio or args.clip,
         locked=args.passphrase,
     )
 
@@ -189,7 +251,7 @@ def _list(args: argparse.Namespace) -> int:
         if info.problem:
             print(textwrap.indent(textwrap.fill(info.problem, 96), " " * 9))
     if not found:
-        print("There is no twin yet. To make one: obs-twin twin new NAME --subject PERSON --photo FILE")
+        print("There is no twin yet. To make one: obs-twin twin new NAME --subject PERSON --photo FILE --voice FILE")
     print(f"\nTwins are looked for in: {', '.join(str(folder) for folder in pack_dirs())}")
     return 0
 

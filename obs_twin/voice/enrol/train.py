@@ -1,0 +1,235 @@
+"""Training the decoder on one voice: crops of the recordings, AdamW, a cosine schedule, averaged weights.
+
+The time that is left decides the schedule, not a number of steps, so that a slow machine finishes too. Every half
+minute all that is needed to go on is written to a checkpoint.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from obs_twin.voice.enrol.losses import EnergyDistance
+from obs_twin.voice.enrol.material import Material
+from obs_twin.voice.enrol.network import (
+    HOP,
+    N_FFT,
+    Decoder,
+    excite,
+    load_weights,
+    pulse_spectra,
+    random_phases,
+    read_weights,
+    to_sound,
+)
+from obs_twin.voice.enrol.weights import Weights
+from obs_twin.voice.model import F32, VoiceModelError
+
+WARM_UP_STEPS = 20
+CHECKPOINT_EVERY_S = 30.0
+LONGEST_STEP_S = 20.0
+AVERAGE = 0.99
+CLIP = 5.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    seconds: time to train for, in all sessions together.
+    steps: the end if it comes sooner than the time.
+    threads: processor threads.
+    """
+
+    seconds: float
+    steps: int | None = None
+    threads: int = 2
+    batch: int = 6
+    crop_frames: int = 120
+    learning_rate: float = 4e-4
+    lowest_rate: float = 0.02
+    weight_decay: float = 0.01
+    content_noise: float = 0.02
+    altered_share: float = 0.5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the training stands. `loss` is a running mean, in no unit; the smaller, the closer."""
+
+    step: int
+    done_s: float
+    left_s: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came out. `first_loss` is of the first steps, before anything was learnt."""
+
+    weights: dict[str, F32]
+    steps: int
+    seconds: float
+    first_loss: float
+    last_loss: float
+
+
+class Trainer:
+    """One training. `run` may be interrupted (KeyboardInterrupt) and taken up again from its checkpoint."""
+
+    def __init__(
+        self,
+        base: Weights,
+        material: Sequence[Material],
+        plan: Plan,
+        *,
+        checkpoint: Path | None = None,
+        distance: EnergyDistance | None = None,
+    ) -> None:
+        if not material:
+            raise VoiceModelError("there is nothing to train on")
+        torch.set_num_threads(plan.threads)
+        self._plan = plan
+        self._material = material
+        self._checkpoint = checkpoint
+        self._random = np.random.default_rng(plan.seed)
+        self._noise = torch.Generator().manual_seed(plan.seed)
+        self._distance = distance or EnergyDistance()
+        self._window = torch.hann_window(N_FFT)
+        self._model = Decoder()
+        load_weights(self._model, base)
+        self._average = copy.deepcopy(self._model)
+        self._optimiser = torch.optim.AdamW(
+            self._model.parameters(), lr=plan.learning_rate, betas=(0.8, 0.98), weight_decay=plan.weight_decay
+        )
+        self._step = 0
+        self._done_s = 0.0
+        self._losses: list[float] = []
+        frames = np.array([len(item.f0_hz) for item in material], np.float64)
+        self._shares = frames / frames.sum()
+        self._fingerprint = f"{len(material)}:{int(frames.sum())}:{sum(float(i.sound.sum()) for i in material):.4f}"
+
+    def run(self, report: Callable[[Progress], None] | None = None) -> Trained:
+        """Train until the plan is fulfilled.
+
+        Raises:
+            VoiceModelError: the training diverged.
+        """
+        self._resume()
+        self._model.train()
+        saved_s = self._done_s
+        before = time.perf_counter()
+        while not self._finished():
+            loss = self._learn()
+            if not math.isfinite(loss):
+                raise VoiceModelError("the training has diverged (the loss is not a number): train with less --minutes")
+            now = time.perf_counter()
+            self._done_s += min(now - before, LONGEST_STEP_S)  # a computer that slept did not train
+            before = now
+            self._losses.append(loss)
+            if self._done_s - saved_s > CHECKPOINT_EVERY_S:
+                self._save()
+                saved_s = self._done_s
+            if report is not None:
+                recent = float(np.mean(self._losses[-30:]))
+                report(Progress(self._step, self._done_s, self._left_s(), recent))
+        self._save()
+        first, last = self._losses[:10], self._losses[-30:]
+        weights = read_weights(self._average)
+        return Trained(weights, self._step, self._done_s, float(np.mean(first)), float(np.mean(last)))
+
+    def _learn(self) -> float:
+        plan = self._plan
+        rate = plan.learning_rate * self._rate()
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        content, f0_hz, energy, recording = self._batch()
+        content = content + plan.content_noise * torch.randn(content.shape, generator=self._noise)
+        pulses = pulse_spectra(f0_hz, self._window, self._noise)
+        spectrum, noise = excite(self._model(content, f0_hz, energy), pulses)
+        draws = [to_sound(spectrum + noise * random_phases(noise, self._noise), self._window) for _ in range(2)]
+        loss = self._distance(draws, recording)
+        self._optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), CLIP)
+        self._optimiser.step()
+        self._step += 1
+        decay = min(AVERAGE, self._step / (10 + self._step))
+        with torch.no_grad():
+            for mean, value in zip(self._average.parameters(), self._model.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+        return float(loss.detach())
+
+    def _batch(self) -> tuple[torch.Tensor, ...]:
+        """Crops, content (B, 128, F), F0 (B, F), energy (B, F), sound (B, F * 300)."""
+        frames = min(self._plan.crop_frames, *(len(item.f0_hz) for item in self._material))
+        rows = []
+        for index in self._random.choice(len(self._material), self._plan.batch, p=self._shares):
+            item = self._material[index]
+            start = int(self._random.integers(0, len(item.f0_hz) - frames + 1))
+            part = slice(start, start + frames)
+            altered = len(item.versions) > 1 and self._random.random() < self._plan.altered_share
+            version = item.versions[int(self._random.integers(1, len(item.versions))) if altered else 0]
+            sound = item.sound[start * HOP : (start + frames) * HOP]
+            rows.append((version.content[part].T, item.f0_hz[part], version.energy[part], sound))
+        return tuple(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+
+    def _fraction(self) -> float:
+        by_time = self._done_s / self._plan.seconds
+        return by_time if self._plan.steps is None else max(by_time, self._step / self._plan.steps)
+
+    def _rate(self) -> float:
+        """The learning rate's share now: a short warm-up, then half a cosine."""
+        low = self._plan.lowest_rate
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self._fraction())))
+        return min(1.0, (self._step + 1) / WARM_UP_STEPS) * (low + (1 - low) * cosine)
+
+    def _left_s(self) -> float:
+        fraction = self._fraction()
+        return max(0.0, self._done_s * (1 / fraction - 1)) if fraction > 0 else self._plan.seconds
+
+    def _finished(self) -> bool:
+        return self._fraction() >= 1
+
+    def _save(self) -> None:
+        if self._checkpoint is None:
+            return
+        state = {
+            "fingerprint": self._fingerprint,
+            "step": self._step,
+            "done_s": self._done_s,
+            "losses": self._losses,
+            "model": self._model.state_dict(),
+            "average": self._average.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+        part = self._checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, self._checkpoint)
+
+    def _resume(self) -> None:
+        """Take up the checkpoint, if it is one of the same recordings; any other is left aside."""
+        if self._checkpoint is None or not self._checkpoint.is_file():
+            return
+        try:
+            state: dict[str, Any] = torch.load(self._checkpoint, weights_only=True)
+        except Exception:  # half-written or foreign: begin anew
+            return
+        if state.get("fingerprint") != self._fingerprint:
+            return
+        self._model.load_state_dict(state["model"])
+        self._average.load_state_dict(state["average"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._step, self._done_s, self._losses = state["step"], state["done_s"], state["losses"]
+        self._random = np.random.default_rng((self._plan.seed, self._step))
+        self._noise.manual_seed(self._plan.seed + self._step)
