@@ -1,0 +1,29 @@
+"""How the voice adapter is trained: from text alone, with no recording of anybody.
+
+    text -> phonemes -> latents, F0, energy -> decoder -> speech in a made-up voice   (speech.py, kokoro.py)
+         -> room, microphone, codec, noise -> window -> Moonshine taps at 40 Hz       (augment.py, features.py)
+    taps -> adapter -> the very latents, energy and voicing that were spoken          (network.py, adapter.py)
+
+The speech is made by the networks whose latents are the target, so every frame of it is labelled exactly, and
+one sentence can be spoken by as many voices as one likes. One command does all of it:
+
+    python -m obs_twin.voice.training.adapter --out models/voice_adapter.onnx --work FOLDER
+
+Needs the extra `training` (PyTorch, SciPy, onnx). What the trained network takes and gives (the contract that
+the converter relies on), `F` frames of 25 ms:
+
+========== =============== ==========================================================================
+input      shape           meaning
+========== =============== ==========================================================================
+features   (1, F, 864)     three taps of the Moonshine-tiny encoder, joined on the last axis, at 40 Hz
+========== =============== ==========================================================================
+output
+latent     (1, F, 128)     what the decoder speaks; each frame is repeated twice (the decoder has 80 Hz)
+energy     (1, F, 2)       the decoder's log energy, 80 Hz
+voiced     (1, F, 2)       logit: the frame has a pitch, 80 Hz
+speech     (1, F)          logit: the frame is speech, and no pause, breath, noise or typing
+========== =============== ==========================================================================
+
+Frame k is centred at (k + 0.5) * 25 ms of the window. The network looks 8 frames (0.2 s) ahead and is trained
+on windows that end anywhere, so it also answers for the last frames of a window, only less surely.
+"""
