@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.dfm.twin import open_dfm_twin
 from obs_twin.face.mesh_twin import open_mesh_twin
 from obs_twin.face.observation import FaceObservation, Rect
 from obs_twin.face.perceive import FacePerceiver
@@ -33,7 +34,7 @@ class FaceModel(Protocol):
 
 
 Opener = Callable[[Sequence[Path], FacePerceiver, FaceSettings | None], FaceModel]
-_KINDS: dict[str, Opener] = {"mesh": open_mesh_twin}
+_KINDS: dict[str, Opener] = {"dfm": open_dfm_twin, "mesh": open_mesh_twin}
 
 
 def kinds() -> list[str]:
@@ -50,7 +51,7 @@ def open_face(
     """Open a face model.
 
     Args:
-        kind: `"mesh"`: one photo.
+        kind: `"mesh"`: one photo; `"dfm"`: a DeepFaceLab model.
         files: the model's files, in the order of the twin pack.
         perceiver: used while opening, to find the face in the photos; its stream is forgotten. Give it one of its own.
         settings: what `render` uses when it is given none.

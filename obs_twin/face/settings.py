@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from obs_twin.face.dfm.settings import DfmSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class FaceSettings:
         eyes: how much of the target's own eyes is seen, looking where the actor looks; 0 keeps the actor's.
         iris_colour: how much of the target's eye colour is given to the actor's irises, where those are seen.
         hair_in_front: how much of the actor's hair on the forehead stays in front of the twin.
+        dfm: for a DeepFaceLab model only; shape, feather, eyes, iris colour and hair are for the mesh twin only.
     """
 
     strength: float = 1.0
@@ -30,3 +33,4 @@ class FaceSettings:
     eyes: float = 1.0
     iris_colour: float = 0.8
     hair_in_front: float = 1.0
+    dfm: DfmSettings = field(default_factory=DfmSettings)

@@ -68,6 +68,15 @@ class OnnxModel:
         return result
 
     @property
+    def session(self) -> Any:
+        """ONNX Runtime's own session, for what `run` cannot do (IO binding); call `mark_run` after running it."""
+        return self._session
+
+    def mark_run(self) -> None:
+        """It has run, so what `provider` says is proven."""
+        self._ran = True
+
+    @property
     def provider(self) -> str:
         """For the panel and the report: "ONNX Runtime 1.20, CPU", or with ", not run yet"."""
         name = self._session.get_providers()[0].removesuffix("ExecutionProvider")

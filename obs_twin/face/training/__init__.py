@@ -1,0 +1,1 @@
+"""Training a small DeepFaceLab-like face model; needs the optional extra `training` (PyTorch, onnx)."""
