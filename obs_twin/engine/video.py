@@ -31,16 +31,19 @@ import numpy.typing as npt
 
 from obs_twin.background import compose
 from obs_twin.background.matte import Matte
+from obs_twin.engine.actor import ActorWatch
 from obs_twin.engine.cards import Cards, card_words
 from obs_twin.engine.metrics import Metrics
 from obs_twin.engine.pixels import Codec
 from obs_twin.engine.priority import lower_thread
 from obs_twin.engine.twins import Twin, TwinLibrary, read_picture
 from obs_twin.face.observation import FaceObservation
+from obs_twin.face.occlusion import MOST_COVERED
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.smooth import smooth
 from obs_twin.link.disclosure_rule import notice_on
 from obs_twin.link.frames import BACKGROUND, FACE, FALLBACK, REVEAL, REVEALED, TEST, TWIN, FrameRing
+from obs_twin.link.paths import user_dirs
 from obs_twin.twin import disclosure
 from obs_twin.zoo.catalogue import ModelError
 
@@ -63,9 +66,11 @@ BACKLOG_FRAMES = 10
 MAX_PENDING = 24
 WINDOW_NS = 350_000_000
 HOLD_NS = 2_000_000_000
-# Beyond these angles a one-photo mesh has nothing to show; the last degrees are a fade to the failure policy.
-FADE_YAW_DEG, MAX_YAW_DEG = 50.0, 58.0
+# Beyond these angles a one-photo mesh has nothing to show; the last degrees are a fade to the failure policy. The
+# landmark network is exact up to about 55 degrees of yaw, and says 60 for everything beyond.
+FADE_YAW_DEG, MAX_YAW_DEG = 49.0, 56.0
 FADE_PITCH_DEG, MAX_PITCH_DEG = 32.0, 40.0
+FADE_COVERED = 0.5  # of the face, hidden by things in front of it
 
 
 @dataclass
@@ -140,6 +145,7 @@ class VideoWorker:
         self._buffers: list[U8] = []
         self._cards = Cards(ring, self._out_codec, self._pictures)
         self._last_twin: tuple[int, U8] | None = None
+        self._actor = ActorWatch(twins.store, user_dirs().data / "actor" / "face.json")
         self._fitted: tuple[U8, compose.Backdrop] | None = None
         self._running = True
         workers = max(1, (os.cpu_count() or 2) - 1)
@@ -280,7 +286,9 @@ class VideoWorker:
             if not face_before:
                 perceiver.reset()
             with self.metrics.stage("perceive"):
+                self._actor.settle(perceiver, self.wishes.face)
                 observation = perceiver.perceive(bgr)
+                self._actor.learn(perceiver, bgr, observation)
         if flags & BACKGROUND and not flags & REVEAL:
             if not background_before:
                 matte.reset()
@@ -386,9 +394,10 @@ class VideoWorker:
         turned = max(
             (abs(face.yaw_deg) - FADE_YAW_DEG) / (MAX_YAW_DEG - FADE_YAW_DEG),
             (abs(face.pitch_deg) - FADE_PITCH_DEG) / (MAX_PITCH_DEG - FADE_PITCH_DEG),
+            (face.covered - FADE_COVERED) / (MOST_COVERED - FADE_COVERED),
         )
         if turned >= 1.0:
-            self.metrics.counts["face_turned_away"] += 1
+            self.metrics.counts["face_covered" if face.covered >= MOST_COVERED else "face_turned_away"] += 1
             self._fall_back(work, wishes)
             return FALLBACK, None
         original = work.bgr.copy() if turned > 0 else None
@@ -495,7 +504,7 @@ class VideoWorker:
                 "headline": f"Showing the twin of {twin.display_name}" if twin is not None and live else f"{title}.",
                 "problem": "" if live or (twin is not None and twin.loading) else trouble or text,
                 "consent": twin.consent if twin is not None else "",
-                "figures": figures,
+                "figures": f"{self._actor.note}\n{figures}" if self._actor.note else figures,
                 "provider": PROVIDER,
                 "twin": twin.name if twin is not None else "",
             }

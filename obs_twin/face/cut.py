@@ -6,21 +6,24 @@ import numpy as np
 
 from obs_twin.face.square import FloatArray, Image
 
+SCENE, FACE = 0.35, 0.6
+"""Correlations below which a whole frame shows another scene, and the square around a face another face. One person's
+square stays above 0.8 from frame to frame, whatever passes in front of it."""
 _STEPS = 40  # samples across and down
-_ALIKE = 0.35
 
 
 class CutDetector:
-    """Compares each frame with the one before, by their correlation: brightness and contrast do not count."""
+    """Compares each picture with the one before, by their correlation: brightness and contrast do not count."""
 
-    def __init__(self) -> None:
+    def __init__(self, alike: float) -> None:
+        self._alike = alike
         self._before: FloatArray | None = None
 
     def reset(self) -> None:
         self._before = None
 
     def cut(self, bgr: Image) -> bool:
-        """Whether `bgr` `(H, W, 3) uint8` shows another scene than the frame before it."""
+        """Whether `bgr` `(H, W, 3) uint8` shows something else than the picture before it."""
         down, across = (max(side // _STEPS, 1) for side in bgr.shape[:2])
         # Green is most of the brightness, and one channel is enough.
         now = bgr[down // 2 :: down, across // 2 :: across, 1].astype(np.float32).ravel()
@@ -33,4 +36,4 @@ class CutDetector:
         if before.shape != now.shape:
             return True
         flat = norm < 2.0 * np.sqrt(now.size)  # nothing to be seen: neither a cut nor the same
-        return not flat and float(before @ now) < _ALIKE
+        return not flat and float(before @ now) < self._alike

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from obs_twin.face.appearance import Appearance, UsualTones, fine_detail, iris_tone, tones_at
 from obs_twin.face.choose import ActorChoice
-from obs_twin.face.cut import CutDetector
+from obs_twin.face.cut import FACE, SCENE, CutDetector
 from obs_twin.face.detect import Detection, FaceDetector, overlap
 from obs_twin.face.hands import HandFinder, under_hands
 from obs_twin.face.litert import Network
@@ -99,7 +99,8 @@ class FacePerceiver:
         self._strangers = 0
         self._wait = 0
         self._hands_proved = False
-        self._cuts = CutDetector()
+        self._cuts = CutDetector(SCENE)
+        self._faces = CutDetector(FACE)
         self._neutral = NeutralTracker()
         self._things = OcclusionFinder()
         self._frame_number = 0
@@ -125,6 +126,7 @@ class FacePerceiver:
         self._neutral.reset()
         self._things.reset()
         self._cuts.reset()
+        self._faces.reset()
         self.refused = False
         self._strangers = self._wait = 0
         self._hands_proved = False
@@ -138,14 +140,16 @@ class FacePerceiver:
     def perceive(self, bgr: Image) -> FaceObservation | None:
         """The followed face in `bgr` `(H, W, 3) uint8`, or None when there is none."""
         if self._cuts.cut(bgr):
-            self.reset()
-            self._scene += 1
+            self._next_scene()
         self._frame_number += 1
         found = None
         if self._roi is not None and self._verified(bgr):
             found = self._landmarks(bgr, self._roi)
             if found is None and self._last is not None and self._last.hands:
                 return self._behind_hands(bgr, self._last)
+        if found is not None and self._faces.cut(found[2]):
+            self._next_scene()
+            found = None
         if found is None:
             found = self._search(bgr)
         if found is None:
@@ -185,6 +189,10 @@ class FacePerceiver:
         )
         self._frames_held = 0
         return self._last
+
+    def _next_scene(self) -> None:
+        self.reset()
+        self._scene += 1
 
     def _stranger(self, bgr: Image, mesh: FloatArray) -> bool:
         """Whether the followed face turns out not to be the actor's: asked now and then, and when it jumps."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BUILT_IN_TWIN = "ada"
 """Name of the synthetic persona's pack, the default: nobody's likeness is needed to try things."""
 
+SAY_LINES = 4
+"""Lines that the twin says when a key is pressed."""
+
 SYNC_BEFORE = b"sync_offset_before_ns"
 
 
@@ -193,6 +196,8 @@ class FaceFilter(VideoFilter):
         ("disclosure_off_reason", str),
         ("likeness", float),
         ("colour_match", float),
+        ("actor_choice", str),
+        ("remember_actor", bool),
     )
 
     def fill(self, pane: Pane) -> None:
@@ -205,6 +210,24 @@ class FaceFilter(VideoFilter):
             "When the twin cannot be shown",
             [("Show a card", CARD), ("Hold the last twin picture (2 s)", HOLD), ("Pixelate everything", PIXELATE)],
             "Viewers never see the real face by accident. This is what they see instead.",
+        )
+        pane.choice(
+            "actor_choice",
+            "Whose face becomes the twin",
+            [
+                ("The largest face", "largest"),
+                ("The face nearest to the middle", "centre"),
+                ("Only mine (see 'This is me')", "enrolled"),
+            ],
+            "Other people's faces are never changed, and viewers see them. With 'Only mine', nobody else can become "
+            "the twin: when you leave the picture, viewers get what you chose above.",
+        )
+        pane.check(
+            "remember_actor",
+            "This is me: remember my face on this computer",
+            "Tick it while only you are in the picture, and look into the camera for two seconds. What is kept is a "
+            "list of numbers that tells your face from others: biometric data. It stays in one file on this computer, "
+            "is sent nowhere, and is deleted when you untick this.",
         )
         pane.check("badge", "Badge: say on the picture that this is a twin")
         pane.check("slate", "Opening notice for 5 seconds")
@@ -237,7 +260,14 @@ class VoiceFilter(TwinFilter):
     """Twin Voice."""
 
     kind = "voice"
-    keys = (("twin", str), ("pitch_semitones", float), ("spoken_notice", bool), ("disclosure_off_reason", str))
+    keys = (
+        ("twin", str),
+        ("converter", str),
+        ("pitch_semitones", float),
+        ("spoken_notice", bool),
+        ("disclosure_off_reason", str),
+        *((f"say_line_{number}", str) for number in range(1, SAY_LINES + 1)),
+    )
     stream: SoundStream | None = None
 
     def audio(self, audio: int) -> int:
@@ -271,9 +301,20 @@ class VoiceFilter(TwinFilter):
     def fill(self, pane: Pane) -> None:
         self.twin_choice(pane)
         pane.delay()
+        prices = self.host.voice_delays(self)
+        if prices:
+            pane.info("delay_prices", "The longer the delay, the better the voice:\n" + "\n".join(prices))
+        pane.choice(
+            "converter",
+            "Voice",
+            [("The twin's own", "own"), ("Light: the target's pitch and colour only", "light")],
+            "The light voice needs no network and half the processor, and sounds less like the target.",
+        )
         pane.slider("pitch_semitones", "Pitch (semitones)", -12.0, 12.0, 0.5)
         pane.check("spoken_notice", "Spoken notice when virtual camera, stream or recording starts")
         pane.text("disclosure_off_reason", "Reason, if the notice is off")
+        for number in range(1, SAY_LINES + 1):
+            pane.text(f"say_line_{number}", f"Prepared line {number} (its key is set in Settings > Hotkeys)")
 
 
 class _Type:
@@ -311,6 +352,8 @@ DEFAULTS: dict[str, dict[str, bool | float | str]] = {
         "disclosure_off_reason": "",
         "likeness": 1.0,
         "colour_match": 1.0,
+        "actor_choice": "largest",
+        "remember_actor": False,
     },
     "background": {
         "mode": "replace",
@@ -319,7 +362,14 @@ DEFAULTS: dict[str, dict[str, bool | float | str]] = {
         "blur_strength": 0.5,
         "failure_policy": CARD,
     },
-    "voice": {"twin": BUILT_IN_TWIN, "pitch_semitones": 0.0, "spoken_notice": True, "disclosure_off_reason": ""},
+    "voice": {
+        "twin": BUILT_IN_TWIN,
+        "converter": "own",
+        "pitch_semitones": 0.0,
+        "spoken_notice": True,
+        "disclosure_off_reason": "",
+        **{f"say_line_{number}": "" for number in range(1, SAY_LINES + 1)},
+    },
 }
 
 

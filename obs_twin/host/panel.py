@@ -16,7 +16,7 @@ COUNTER_WORDS = {
     "late": "stood in by a neighbour (the engine was late)",
     "not_finished": "nothing finished in time",
     "held": "last twin picture held",
-    "engine_fallback": "no face, face turned away, or consent missing",
+    "engine_fallback": "no face, face turned away or covered, or consent missing",
     "starting": "start-up",
     "slate": "opening notice",
     "panic": "panic",
@@ -80,6 +80,12 @@ def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoS
     if counted and not isinstance(stream, SoundStream):
         lines.append("Frames not from the twin - " + "; ".join(counted))
     return "\n".join(lines), TEXT_INFO_WARNING if state.get("warning") else TEXT_INFO_NORMAL
+
+
+def voice_delays(host: Host, number: int) -> list[str]:
+    """What each delay would cost and give for the voice of stream `number`, a line each."""
+    state: dict[str, Any] = host.status.get("streams", {}).get(str(number), {}).get("voice", {})
+    return [str(line) for line in state.get("delays") or ()]
 
 
 def _delay_line(host: Host) -> str:
