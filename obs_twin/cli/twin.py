@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from obs_twin.cli import rvc
+from obs_twin.cli import dfm, rvc
 from obs_twin.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
     new.add_argument("--voice-target", type=Path, metavar="FILE.json", help="the voice's measurements")
     new.add_argument("--provenance", default="", metavar="TEXT", help="where the photos and the voice come from")
     new.add_argument("--synthetic", action="store_true", help="the person shown does not exist")
+    dfm.add_options(new)
     rvc.add_options(new)
     _consent_options(new)
 
@@ -116,6 +117,9 @@ def _new(args: argparse.Namespace) -> int:
             f"face/photo{'' if index == 0 else index + 1}.png": _picture(path) for index, path in enumerate(args.photo)
         }
         parts.append(PartFiles("face", "mesh", photos, provenance))
+    face_model = dfm.dfm_part(args, provenance)
+    if face_model is not None:
+        parts.append(face_model)
     brought = rvc.rvc_part(args, provenance)
     if brought is not None:
         parts.append(brought)
@@ -158,7 +162,9 @@ def _check_options(args: argparse.Namespace) -> None:
     if not args.synthetic and not args.operator:
         raise CommandError("Who will use the twin? Say it with: --operator NAME")
     voices = [option for option in ("voice", "voice_target", "rvc") if getattr(args, option)]
-    if not args.photo and not voices:
+    if args.photo and args.dfm:
+        raise CommandError("A twin has one face: give either --photo or --dfm.")
+    if not args.photo and not args.dfm and not voices:
         raise CommandError(
             "A twin needs a face or a voice: give photos (--photo FILE), recordings (--voice FILE), or both."
         )

@@ -5,7 +5,7 @@
 | none | nothing |
 | rct | mean and spread of each channel of CIE Lab (Reinhard et al. 2001, "Color Transfer between Images") |
 | lct | mean and covariance of BGR, through the principal axes (Hertzmann 2001) |
-| mkl | the same by the map that moves colours least (Pitié and Kokaram 2007, "The Linear Monge-Kantorovitch ... Mapping") |
+| mkl | the same by the map that moves colours least (Pitié and Kokaram 2007, "Linear Monge-Kantorovitch") |
 | idt | the whole distribution, along turning axes, bit by bit (Pitié et al. 2007, "Automated colour grading ...") |
 | sot | the whole distribution, by sorting along slices (Rabin et al. 2011, "Wasserstein Barycenter ...") |
 
@@ -35,7 +35,8 @@ _LAB_NOISE = 0.5  # the same as a standard deviation in CIE Lab
 _TURNS = 8
 _IDT_QUANTILES = 64
 _CELLS = 12  # of the table along an axis
-_LAB_LOW, _LAB_HIGH = (0.0, -127.0, -127.0), (100.0, 127.0, 127.0)
+_LAB_LOW = np.array([0, -127, -127], np.float32)
+_LAB_HIGH = np.array([100, 127, 127], np.float32)
 
 
 def transfer(
@@ -86,7 +87,7 @@ def _reinhard(picture: FloatArray, ours: FloatArray, theirs: FloatArray) -> Floa
     shift = lab_theirs.mean(0) - lab_ours.mean(0) * spread
     lab = cv2.cvtColor(picture, cv2.COLOR_BGR2LAB)
     lab = cv2.transform(lab, np.concatenate([np.diag(spread), shift[:, None]], axis=1).astype(np.float32))
-    np.clip(lab, np.float32(_LAB_LOW), np.float32(_LAB_HIGH), out=lab)
+    np.clip(lab, _LAB_LOW, _LAB_HIGH, out=lab)
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), np.float32)
 
 

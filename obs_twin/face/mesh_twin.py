@@ -21,13 +21,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.atlas import build_atlas
 from obs_twin.face.eyes import TargetEyes
 from obs_twin.face.focus import FocusTable
 from obs_twin.face.front import front_mask
 from obs_twin.face.light import LightTransfer, smoothing_kernel
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect, opening_ratio
 from obs_twin.face.perceive import FacePerceiver
-from obs_twin.face.photo import TargetPhoto, read_photo
+from obs_twin.face.photo import FRONTAL_DEG, SIDE_DEG, FaceModelError, TargetPhoto, read_photo
 from obs_twin.face.rasterise import blend, draw, keep_in_front, pack, tint_disc, visible_order
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_EYE, TRIANGLES
@@ -86,23 +87,24 @@ class MeshTwin:
     """Draws one photo's face over an actor's. `render` may run in several threads at once: it keeps no state.
 
     Args:
-        photo: the target.
+        photos: the target; the first one's eyes are used, and its light for all.
         settings: what `render` uses when it is given none.
     """
 
-    def __init__(self, photo: TargetPhoto, settings: FaceSettings | None = None) -> None:
-        self._photo = photo
+    def __init__(self, *photos: TargetPhoto, settings: FaceSettings | None = None) -> None:
+        self._photo = photos[0]
         self._settings = settings or FaceSettings()
-        self._neutral = photo.observation.local[:MESH_POINTS]
-        self._textures = [pack(level) for level in photo.levels]
-        self._eyes = TargetEyes(photo)
-        self._focus = FocusTable(*photo.measured_levels())
+        self._atlas = build_atlas(photos)
+        self._neutral = self._atlas.neutral[:MESH_POINTS]
+        self._textures = [pack(level) for level in self._atlas.levels]
+        self._eyes = TargetEyes(self._photo)
+        self._focus = FocusTable(*self._atlas.measured_levels())
         kernel = smoothing_kernel(self._neutral, _SHAPE_RADIUS)
         self._shape_kernel = kernel / kernel.sum(1, keepdims=True)
         self._outline_distance = _distance_to_outline(self._neutral)
         # Towards the outline, where the two skins meet, the light must fit closely; inside, less of the actor's relief.
         radii = np.interp(self._outline_distance, [0, _LIGHT_DEPTH], _LIGHT_RADII).astype(np.float32)
-        self._light = LightTransfer(photo.observation.appearance.tones, self._neutral, radii)
+        self._light = LightTransfer(self._atlas.tones, self._neutral, radii)
         self._hair_zone = _hair_zone(self._neutral, self._outline_distance)
         self._jaw = _jaw_share(self._neutral)
 
@@ -157,9 +159,9 @@ class MeshTwin:
             self._tint_irises(base, observation, shaped, corner, gains, chosen.iris_colour)
         layer = base.copy()
         drawn = np.zeros((*layer.shape[:2], 2), np.uint8)
-        index, uv = self._photo.level_for(head_px)
+        index, uv = self._atlas.level_for(head_px)
         if eyes > 0:
-            self._eyes.draw(index, observation, shaped, corner, gains, eyes, layer, drawn)
+            self._eyes.draw(self._photo.level_for(head_px)[0], observation, shaped, corner, gains, eyes, layer, drawn)
         draw(
             self._textures[index],
             uv,
@@ -319,14 +321,17 @@ def _blurred(picture: Image, sigma_px: float) -> Image:
 
 
 def open_mesh_twin(files: Sequence[Path], perceiver: FacePerceiver, settings: FaceSettings | None = None) -> MeshTwin:
-    """A mesh twin from its photo; of several, the one most from the front.
+    """A mesh twin from its photos; the one most from the front gives light and eyes.
 
     Raises:
         FaceModelError: as `photo.read_photo`, for any of them.
     """
-    photos = [read_photo(path, perceiver) for path in files]
-    return MeshTwin(min(photos, key=_turn), settings)
+    limit = FRONTAL_DEG if len(files) == 1 else SIDE_DEG
+    photos = sorted((read_photo(path, perceiver, limit) for path in files), key=_turn)
+    if _turn(photos[0]) > FRONTAL_DEG:
+        raise FaceModelError("No photo shows the face from the front. Add one that looks into the camera.")
+    return MeshTwin(*photos, settings=settings)
 
 
 def _turn(photo: TargetPhoto) -> float:
-    return abs(photo.observation.yaw_deg) + abs(photo.observation.pitch_deg)
+    return max(abs(photo.observation.yaw_deg), abs(photo.observation.pitch_deg))

@@ -16,6 +16,8 @@ from obs_twin.face.topology import LIPS_INNER, LIPS_OUTER, MESH_POINTS, OVAL
 
 Image = npt.NDArray[np.uint8]
 
+FRONTAL_DEG = 35.0  # of yaw and pitch: the most for a twin's only photo
+SIDE_DEG = 65.0  # the most for one of several
 _MIN_FACE_PX = 96
 _MAX_FACE_PX = 900  # more than a 4K close-up needs
 _MARGIN = 0.35  # of the face's size, kept around it
@@ -37,11 +39,13 @@ class TargetPhoto:
         levels: the picture, each `_LEVEL_STEP` smaller than the one before, `(h, w, 3) uint8` BGR.
         observation: the face in pixels of `levels[0]`.
         texture_points: `(468, 2) float32`, where in `levels[0]` each mesh point takes its colour from.
+        fineness: how sharp it is, 0..1.
     """
 
     levels: tuple[Image, ...]
     observation: FaceObservation
     texture_points: FloatArray
+    fineness: float = 1.0
 
     def level_for(self, size_px: float) -> tuple[int, FloatArray]:
         """The index of the level whose pixels come closest to a head of `size_px` on screen, not coarser; and its uv.
@@ -63,8 +67,8 @@ class TargetPhoto:
         return list(self.levels), landmarks, [float(self.observation.head.scale * scale) for scale in scales]
 
 
-def read_photo(path: Path, perceiver: FacePerceiver) -> TargetPhoto:
-    """Open a photo of one face.
+def read_photo(path: Path, perceiver: FacePerceiver, most_turned_deg: float = FRONTAL_DEG) -> TargetPhoto:
+    """Open a photo of one face, turned by `most_turned_deg` at most.
 
     Raises:
         FaceModelError: it is missing or no picture, or shows no face, several faces, one too small or one turned away.
@@ -78,10 +82,12 @@ def read_photo(path: Path, perceiver: FacePerceiver) -> TargetPhoto:
         raise FaceModelError(
             f"The photo {path.name} is damaged or not a picture that can be opened (JPEG, PNG or WebP)."
         )
-    return photo_from(np.asarray(picture, np.uint8), perceiver, path.name)
+    return photo_from(np.asarray(picture, np.uint8), perceiver, path.name, most_turned_deg)
 
 
-def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") -> TargetPhoto:
+def photo_from(
+    picture: Image, perceiver: FacePerceiver, name: str = "photo", most_turned_deg: float = FRONTAL_DEG
+) -> TargetPhoto:
     """`read_photo` for a picture in memory, `(H, W, 3) uint8` BGR; `name` is for messages."""
     perceiver.reset()
     seen = perceiver.perceive(picture)
@@ -99,10 +105,10 @@ def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") ->
         raise FaceModelError(
             f"The face in {name} is {size} pixels high; at least {_MIN_FACE_PX} are needed. Use a larger photo."
         )
-    if abs(seen.yaw_deg) > 35 or abs(seen.pitch_deg) > 35:
+    if max(abs(seen.yaw_deg), abs(seen.pitch_deg)) > most_turned_deg:
         raise FaceModelError(
             f"The face in {name} is turned {abs(seen.yaw_deg):.0f} degrees to the side and {abs(seen.pitch_deg):.0f} "
-            "up or down. Use a photo from the front (at most 35 degrees)."
+            f"up or down; at most {most_turned_deg:.0f} can be used."
         )
     margin = int(size * _MARGIN)
     x0, y0 = max(x0 - margin, 0), max(y0 - margin, 0)
@@ -119,7 +125,7 @@ def photo_from(picture: Image, perceiver: FacePerceiver, name: str = "photo") ->
     perceiver.reset()
     if again is None:
         raise FaceModelError(f"The face in {name} could not be measured. Use a sharper photo from the front.")
-    return TargetPhoto(_pyramid(face), again, _texture_points(again.landmarks))
+    return TargetPhoto(pyramid(face), again, _texture_points(again.landmarks))
 
 
 def _texture_points(landmarks: FloatArray) -> FloatArray:
@@ -131,7 +137,8 @@ def _texture_points(landmarks: FloatArray) -> FloatArray:
     return points
 
 
-def _pyramid(face: Image) -> tuple[Image, ...]:
+def pyramid(face: Image) -> tuple[Image, ...]:
+    """`face` in several sizes, each `_LEVEL_STEP` smaller than the one before."""
     levels = [np.ascontiguousarray(face)]
     scale = 1.0
     while min(levels[-1].shape[:2]) > 48:

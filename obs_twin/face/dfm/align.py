@@ -1,9 +1,10 @@
 """The square that a DFM network looks at: a face laid onto DeepFaceLab's mean face.
 
 DeepFaceLab cuts every face, in training and in use, by one rule: the least-squares similarity (Umeyama 1991) between
-33 of its 68 landmarks and a mean face in a unit square; around that square a margin whose width is the *face type*; and
-for the two largest types a shift upwards, to hold more forehead. A network only works on faces that are cut as those were
-that it learnt from, so the numbers below are DeepFaceLab's own (iperov/DeepFaceLab, `LandmarksProcessor.py`).
+33 of its 68 landmarks and a mean face in a unit square; around that square a margin whose width is the *face type*;
+and for the two largest types a shift upwards, to hold more forehead. A network only works on faces that are cut as
+those were that it learnt from, so the numbers below are DeepFaceLab's own (iperov/DeepFaceLab,
+`LandmarksProcessor.py`).
 
 The landmarks are the face mesh's. Where a mesh point and one of the 68 are not the same spot of a face (brows, wings of
 the nose), the mesh point is the one that lies nearest to it on an average face.
@@ -79,7 +80,7 @@ def face_matrix(
 
 
 def similarity(source: npt.NDArray[np.floating], target: npt.NDArray[np.floating]) -> Matrix:
-    """The turn, scale and shift `(2, 3)` that bring points `(N, 2)` closest to others in least squares (Umeyama 1991)."""
+    """The turn, scale and shift `(2, 3)` that bring points `(N, 2)` closest to others (Umeyama 1991)."""
     # In the plane this has a closed form: points as complex numbers, and one complex factor between them.
     a = source[:, 0].astype(np.float64) + 1j * source[:, 1]
     b = target[:, 0].astype(np.float64) + 1j * target[:, 1]

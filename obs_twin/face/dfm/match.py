@@ -64,23 +64,22 @@ def _middle(layer: Image, landmarks: FloatArray) -> tuple[Image, FloatArray]:
 
 
 def blend_bands(base: Image, layer: Image, coverage: Image) -> Image:
-    """`layer` whose coarse colours go over into `base`'s before its detail does (Burt and Adelson 1983).
+    """`layer` whose coarse colours go over into `base`'s before its detail does.
 
-    Where `coverage` `(H, W) uint8` is full, far from its edge, the layer is unchanged; towards its edge, each coarser
-    band of the two pictures is mixed by a softer mask. The result is to be blended by `coverage` as usual.
+    Two bands of Burt and Adelson 1983: where `coverage` `(H, W) uint8` is full, far from its edge, the layer is
+    unchanged; towards the edge, its coarse band takes the base's colours. The result is to be blended as usual.
     """
     if min(base.shape[:2]) < 8 << _LEVELS:
         return layer
-    difference = cv2.subtract(base, layer, dtype=cv2.CV_16S)
     mask = cv2.bitwise_not(coverage)
-    coarse, masks, sizes = difference, [mask], [base.shape[1::-1]]
+    coarse = cv2.subtract(base, layer, dtype=cv2.CV_16S)
+    sizes = [base.shape[1::-1]]
     for _ in range(_LEVELS):
-        coarse = cv2.pyrDown(coarse)
-        masks.append(cv2.pyrDown(masks[-1]))
+        coarse, mask = cv2.pyrDown(coarse), cv2.pyrDown(mask)
         sizes.append(coarse.shape[1::-1])
     # Only the coarsest band of the difference crosses the seam: it holds the colours, not the features.
-    share = cv2.GaussianBlur(masks[-1], (0, 0), 2.0).astype(np.float32) * np.float32(1 / 255)
-    mixed = (coarse.astype(np.float32) * share[..., None]).astype(np.int16)
+    share = cv2.GaussianBlur(mask, (0, 0), 2.0).astype(np.float32) * np.float32(1 / 255)
+    crossing = (coarse.astype(np.float32) * share[..., None]).astype(np.int16)
     for size in reversed(sizes[:-1]):
-        mixed = cv2.pyrUp(mixed, dstsize=size)
-    return np.asarray(cv2.add(layer, mixed, dtype=cv2.CV_8U), np.uint8)
+        crossing = np.asarray(cv2.pyrUp(crossing, dstsize=size), np.int16)
+    return np.asarray(cv2.add(layer, crossing, dtype=cv2.CV_8U), np.uint8)

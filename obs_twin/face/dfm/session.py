@@ -87,29 +87,30 @@ class NetworkSession:
         Raises:
             ModelError: the runtime refuses the input or fails.
         """
-        if self._binding is None:
+        binding = self._binding
+        if binding is None:
             if self._provider in _DEVICES:
                 with self._turn:
                     return dict(zip(self.outputs, self._model.run(feeds), strict=True))
             return dict(zip(self.outputs, self._model.run(feeds), strict=True))
         with self._turn:
-            return self._run_bound(feeds)
+            return self._run_bound(binding, feeds)
 
-    def _run_bound(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def _run_bound(self, binding: Any, feeds: Mapping[str, Array]) -> dict[str, Array]:
         device = _DEVICES.get(self._provider, "cpu")
         try:
             for name, array in feeds.items():
                 kept = self._values.get(name)
                 if kept is None or tuple(kept.shape()) != array.shape:
                     self._values[name] = ort.OrtValue.ortvalue_from_numpy(array, device, 0)
-                    self._binding.bind_ortvalue_input(name, self._values[name])
+                    binding.bind_ortvalue_input(name, self._values[name])
                     for output in self.outputs:
-                        self._binding.bind_output(output, device, 0)
+                        binding.bind_output(output, device, 0)
                 else:
                     kept.update_inplace(np.ascontiguousarray(array))
-            self._model.session.run_with_iobinding(self._binding)
+            self._model.session.run_with_iobinding(binding)
             self._model.mark_run()
-            return dict(zip(self.outputs, self._binding.copy_outputs_to_cpu(), strict=True))
+            return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
             raise ModelError(f"The model {self._name} failed while running: {first}") from error

@@ -12,7 +12,9 @@ A frame's way:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.face import colour
-from obs_twin.face.dfm.align import Matrix, face_matrix, inverse
+from obs_twin.face.dfm.align import FACE_TYPES, Matrix, face_matrix, inverse
 from obs_twin.face.dfm.mask import face_mask
 from obs_twin.face.dfm.match import blend_bands, match_sharpness
 from obs_twin.face.dfm.model import DfmModel, open_dfm
@@ -201,12 +203,34 @@ def to_bytes(picture: FloatArray) -> Image:
     return np.asarray(picture * np.float32(255) + np.float32(0.5), np.uint8)
 
 
+def pack_settings(face_type: str) -> bytes:
+    """The file that goes beside a `.dfm` into a twin pack, where the face type is known and the `.dfm` is silent."""
+    return json.dumps({"face_type": face_type}).encode()
+
+
 def open_dfm_twin(files: Sequence[Path], perceiver: FacePerceiver, settings: FaceSettings | None = None) -> DfmTwin:
-    """A twin from its `.dfm`.
+    """A twin from its `.dfm` and, if there is one, its `pack_settings`.
 
     Raises:
-        FaceModelError: as `model.open_dfm`; or the pack names more than one file.
+        FaceModelError: as `model.open_dfm`; or the pack names other files.
     """
-    if len(files) != 1:
-        raise FaceModelError(f"A face of kind dfm is one .dfm file; the twin pack names {len(files)}.")
-    return DfmTwin(open_dfm(files[0]), settings)
+    models = [path for path in files if path.suffix.lower() != ".json"]
+    notes = [path for path in files if path.suffix.lower() == ".json"]
+    if len(models) != 1 or len(notes) > 1:
+        raise FaceModelError(
+            "A face of kind dfm is one .dfm file, with or without one settings file; the twin pack names "
+            f"{', '.join(path.name for path in files)}."
+        )
+    model = open_dfm(models[0])
+    for path in notes:
+        try:
+            face_type = json.loads(path.read_bytes())["face_type"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FaceModelError(f"The face model's settings {path.name} are damaged: {error}") from error
+        if face_type not in FACE_TYPES:
+            raise FaceModelError(
+                f"The face model's settings {path.name} name the face type {face_type!r}; expected is one of "
+                f"{', '.join(FACE_TYPES)}."
+            )
+        model.layout = replace(model.layout, face_type=face_type)
+    return DfmTwin(model, settings)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from obs_twin.face.dfm.model import FACE_TYPE_KEY
+from obs_twin.face.dfm.layout import FACE_TYPE_KEY
 from obs_twin.face.training.spec import FloatArray, SaehdSpec
 
 OPSET = 12

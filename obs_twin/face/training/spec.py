@@ -1,8 +1,8 @@
 """The shape of a SAEHD network, DeepFaceLab's autoencoder for faces, and of all its weights.
 
-Two faces share one encoder. In `df` each has a decoder of its own; in `liae` they share the decoder too, and the code
-between them is in two halves, of which one knows both faces and the other only the actor's. Names and sizes are DeepFaceLab's
-(iperov/DeepFaceLab, `core/leras/archis/DeepFakeArchi.py`, `models/Model_SAEHD`).
+Two faces share one encoder. In `df` each has a decoder of its own; in `liae` they share the decoder too, and the
+code between them is in two halves, of which one knows both faces and the other only the actor's. Names and sizes are
+DeepFaceLab's (iperov/DeepFaceLab, `core/leras/archis/DeepFakeArchi.py`, `models/Model_SAEHD`).
 """
 
 from __future__ import annotations
