@@ -277,6 +277,27 @@ def test_whatever_the_engine_writes_no_raw_sample_leaves(data: st.DataObject) ->
             speak(stream, data.draw(st.integers(int(ring.header.out_pos), microphone.position)))
 
 
+def test_a_late_voice_ends_without_a_step() -> None:
+    stream = SoundStream(0, "Mic", 48_000, 1)
+    stream.delay_samples = 4800
+    microphone = Microphone(1, 48_000)
+    heard = []
+    for packet in range(30):
+        stream.cross(microphone.next(1000))
+        heard.append(microphone.lanes[0, :1000].copy())
+        ring = stream.ring
+        assert ring is not None
+        if packet < 10 or packet >= 20:
+            start, until = int(ring.header.out_pos), microphone.position
+            voice = np.full(until - start, 0.5, np.float32)
+            ring.write(ring.voice_lane, start, voice.ctypes.data, voice.size)
+            ring.header.out_pos = until
+    sound = np.concatenate(heard)
+    assert sound.max() == np.float32(0.5)
+    assert np.abs(np.diff(sound[10_000:])).max() < 0.01
+    assert stream.counts["late"] > 2
+
+
 def test_without_a_ring_there_is_silence() -> None:
     stream = SoundStream(0, "Mic", 48_000, 2)
     ring, stream.ring = stream.ring, None

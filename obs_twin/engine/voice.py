@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -19,12 +20,16 @@ from obs_twin.engine.metrics import Metrics
 from obs_twin.engine.twins import Twin, TwinLibrary
 from obs_twin.link.sound import REVEAL, SoundRing
 from obs_twin.voice.model import VoiceModel, VoiceModelError, VoiceSettings
+from obs_twin.voice.neural import NeuralVoice
+from obs_twin.voice.plan import price_list
 from obs_twin.voice.registry import open_voice
 
 log = logging.getLogger(__name__)
 
 F32 = npt.NDArray[np.float32]
 
+LIGHT = "light"
+"""Setting "converter": the light voice instead of the twin's own, where the pack has the target's statistics."""
 POLL_S = 0.005
 COMPUTE_MS = 90.0
 """Kept free of the delay for computing and for the packets' own jitter."""
@@ -32,6 +37,10 @@ CONTEXT_S = 0.4
 """After a restart, the converter hears this much again before its output counts."""
 MAX_BLOCK_S = 0.25
 ANNOUNCE_AFTER_S = 0.15
+LISTED_DELAYS_MS = (300, 500, 700, 1000, 1500, 2500, 5000)
+"""For which the pane says what they cost."""
+MEASURED_FROM_S = 10.0
+"""After so much converted sound, the costs are this machine's own."""
 
 
 class VoiceWorker:
@@ -66,8 +75,8 @@ class VoiceWorker:
         self._discard = 0
         self._next_in = 0
         self._next_out = 0
-        self._announced: tuple[int, F32] | None = None
-        self._waiting: F32 | None = None
+        self._announced: list[tuple[int, F32]] = []
+        self._waiting: deque[tuple[F32, bool]] = deque()
         self._busy_s = 0.0
         self._converted_s = 0.0
         self._running = True
@@ -81,9 +90,13 @@ class VoiceWorker:
         self._lanes.clear()
         self._ring.close()
 
-    def announce(self, samples: F32) -> None:
-        """Put a notice, `(N,)` samples at the stream's rate, in place of the voice, from what is played next on."""
-        self._waiting = samples
+    def announce(self, samples: F32, *, at_once: bool = True) -> None:
+        """Put `(N,)` samples at the stream's rate in place of the voice.
+
+        `at_once`: a notice, from what is played next on. Else a prepared line, in place of what is said into the
+        microphone from now on, and after whatever is being announced.
+        """
+        self._waiting.append((samples, at_once))
 
     def sent(self, seconds: float) -> tuple[F32, int] | None:
         """The last `seconds` of voice that the host has played, and when its end was played (monotonic ns)."""
@@ -182,30 +195,31 @@ class VoiceWorker:
 
     def _start_announcement(self, in_pos: int) -> None:
         """A notice is for those who listen now, so it also replaces voice that waits for its delay to pass."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is None:
+        if not self._waiting:
             return
+        waiting, at_once = self._waiting.popleft()
         header = self._ring.header
+        if not at_once:
+            # Lines come first in the list, so that no notice is ever covered by one.
+            start = max([in_pos, *(begin + sound.size for begin, sound in self._announced)])
+            self._announced.insert(0, (start, waiting))
+            return
         soon = in_pos - int(header.delay_samples) + int(ANNOUNCE_AFTER_S * self.rate_hz)
         start = max(soon, int(header.out_from), 0)
-        self._announced = (start, waiting)
+        self._announced.append((start, waiting))
         written = min(start + waiting.size, int(header.out_pos)) - start
         if written > 0:
             self._put(start, waiting[:written])
 
     def _with_announcement(self, position: int, voice: F32) -> F32:
-        """`voice`, to be written at `position`, with the part of a running notice that falls on it."""
-        if self._announced is None:
-            return voice
-        start, notice = self._announced
-        first, end = max(position, start), min(position + voice.size, start + notice.size)
-        if position >= start + notice.size:
-            self._announced = None
-        if end <= first:
-            return voice
-        replaced = voice.copy()
-        replaced[first - position : end - position] = notice[first - start : end - start]
-        return replaced
+        """`voice`, to be written at `position`, with the parts of lines and notices that fall on it."""
+        self._announced = [item for item in self._announced if position < item[0] + item[1].size]
+        for start, notice in self._announced:
+            first, end = max(position, start), min(position + voice.size, start + notice.size)
+            if end > first:
+                voice = voice.copy()
+                voice[first - position : end - position] = notice[first - start : end - start]
+        return voice
 
     def _keep_model(self, in_pos: int) -> None:
         """Open the converter that the settings, the twin and the delay ask for."""
@@ -213,6 +227,8 @@ class VoiceWorker:
         header = self._ring.header
         twin = self.twin()
         files = twin.voice_files() if twin is not None else None
+        if files is not None and (settings or {}).get("converter") == LIGHT and "target" in files[1]:
+            files = ("world", files[1])
         delay_ms = 1000.0 * int(header.delay_samples) / self.rate_hz
         budget_ms = delay_ms - COMPUTE_MS
         pitch = float((settings or {}).get("pitch_semitones", 0.0))
@@ -285,6 +301,13 @@ class VoiceWorker:
         """Processor time of this thread per second of sound since the start."""
         return self._busy_s / self._converted_s if self._converted_s else 0.0
 
+    def _delays(self) -> list[str]:
+        """What each delay costs and gives, for the pane; empty where the delay makes no difference."""
+        if not isinstance(self._model, NeuralVoice):
+            return []
+        slower = self.rtf() / self._model.plan.cost if self._converted_s > MEASURED_FROM_S else 1.0
+        return price_list(LISTED_DELAYS_MS, COMPUTE_MS, slower)
+
     def status(self) -> dict[str, Any]:
         """For the panel, the command line and the report."""
         twin = self.twin()
@@ -313,6 +336,7 @@ class VoiceWorker:
                 "consent": twin.consent if twin is not None else "",
                 "figures": f"{100 * self.rtf():.0f} % of one core, hears {lag_ms:.0f} ms ahead",
                 "provider": self._model.provider if self._model is not None else "",
+                "delays": self._delays(),
                 "twin": twin.name if twin is not None else "",
             },
         }

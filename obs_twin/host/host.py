@@ -117,6 +117,10 @@ class Host:
         self._spread_controls()
         self.engine.send({"type": "event", "event": "panic_on" if panic else "panic_off"})
 
+    def say_line(self, number: int) -> None:
+        """Say a prepared line (1 to `filters.SAY_LINES`) with the twin's voice, on each source that has one."""
+        self.engine.send({"type": "say", "line": number})
+
     def panel_text(self) -> tuple[str, int]:
         """State for the script's panel: text, and how bad it is."""
         return panel.overview(self)
@@ -234,6 +238,13 @@ class Host:
             if twin_filter in attached.filters:
                 return panel.filter_text(self, twin_filter, attached.number, attached.stream)
         return "Waiting for the first picture or sound of this source.", libobs.TEXT_INFO_NORMAL
+
+    def voice_delays(self, twin_filter: filters.TwinFilter) -> list[str]:
+        """What each delay costs and gives for this voice, as the engine says; empty if it makes no difference."""
+        for attached in self._all():
+            if twin_filter in attached.filters:
+                return panel.voice_delays(self, attached.number)
+        return []
 
     def attached_streams(self) -> list[tuple[int, VideoStream | SoundStream, list[filters.TwinFilter]]]:
         """(number, stream, filters) of every crossing."""

@@ -37,6 +37,7 @@ class SoundStream:
         self._clock = SampleClock(rate_hz)
         self._playing = False
         self._last_delay = -1
+        self._last = 0.0
 
     def cross(self, address: int) -> int:
         """Take in OBS's packet and overwrite it with the twin's voice of D ago."""
@@ -75,6 +76,8 @@ class SoundStream:
         moved, self._last_delay = self._last_delay != self.delay_samples, self.delay_samples
         if self.panic or end <= first:
             ctypes.memset(target, 0, count * SAMPLE_BYTES)
+            if self._playing:
+                _ring_out(target, count, self._last)
             self.counts["panic" if self.panic else "silent" if start < 0 else "late"] += 1
             self._playing = False
             return
@@ -88,12 +91,21 @@ class SoundStream:
         if first > start or not self._playing or moved:
             _fade(target + (first - start) * SAMPLE_BYTES, end - first, rising=True)
         self._playing = end == start + count
+        self._last = ctypes.c_float.from_address(target + (count - 1) * SAMPLE_BYTES).value
         self.counts["voice"] += 1
 
     def _silence(self, lanes: list[int], count: int) -> None:
         self.counts["silent"] += 1
         for plane in lanes:
             ctypes.memset(plane, 0, count * SAMPLE_BYTES)
+
+
+def _ring_out(target: int, room: int, last: float) -> None:
+    """Lead from the last sample that was played to silence, where nothing follows it."""
+    length = min(FADE_SAMPLES, room)
+    samples = (ctypes.c_float * length).from_address(target)
+    for i in range(length):
+        samples[i] = last * (1 - (i + 1) / length) ** 2
 
 
 def _fade(edge: int, room: int, *, rising: bool) -> None:

@@ -58,7 +58,7 @@ def open_neural(
     """Open the neural voice of a twin pack for one stream.
 
     ``files``: "target" is the target's statistics; "decoder", where there is one, the decoder that learnt the target's
-    voice, without which it is the built-in one (hibari's); "adapter", where there is one, replaces the built-in adapter.
+    voice, without which it is the built-in one (hibari's); "adapter", if any, replaces the built-in one.
     Raises ``VoiceModelError`` as ``NeuralVoice`` does, and when a network is not on this machine.
     """
     store = ModelStore() if store is None else store
