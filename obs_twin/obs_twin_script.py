@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import obspython as obs
@@ -14,6 +15,7 @@ if _ROOT not in sys.path:
 
 from obs_twin.host import host as twin_host  # noqa: E402
 from obs_twin.host.delay import DEFAULT_DELAY_MS, MAX_DELAY_MS, MIN_DELAY_MS  # noqa: E402
+from obs_twin.host.filters import SAY_LINES  # noqa: E402
 
 _EVENTS = {
     getattr(obs, name): event
@@ -28,9 +30,16 @@ _EVENTS = {
     )
     if hasattr(obs, name)
 }
-_HOTKEYS = {
+
+
+def _say(number: int) -> Callable[[Any], None]:
+    return lambda host: host.say_line(number)
+
+
+_HOTKEYS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "obs_twin.reveal": ("OBS Twin: reveal the real person (on/off)", lambda h: h.set_reveal(not h.reveal)),
     "obs_twin.panic": ("OBS Twin: panic - card and silence (on/off)", lambda h: h.set_panic(not h.panic)),
+    **{f"obs_twin.say_line_{n}": (f"OBS Twin: say line {n}", _say(n)) for n in range(1, SAY_LINES + 1)},
 }
 # A consent may be limited to some uses (`obs_twin.twin.consent.Use`); then the operator says which one this is.
 _USES = {"purpose": "Purpose", "audience": "Audience", "event": "Event", "app": "Program"}

@@ -17,6 +17,7 @@ from typing import IO, Any
 from obs_twin.engine.calibration import Calibration
 from obs_twin.engine.control import ControlServer
 from obs_twin.engine.follow import Follower
+from obs_twin.engine.lines import PreparedLines
 from obs_twin.engine.notices import Notices, spoken_notice
 from obs_twin.engine.twins import RECHECK_S, TwinLibrary
 from obs_twin.engine.video import VideoWorker
@@ -57,6 +58,7 @@ class Engine:
         self._wishes: dict[int, messages.Message] = {}
         self._lock = threading.Lock()
         self._notices = Notices(self._session)
+        self._lines = PreparedLines()
         self._delay_ns = 0
         self._device = ""
         self._host: dict[str, Any] = {}
@@ -108,6 +110,9 @@ class Engine:
             self._follower.listen_to(self._device)
         elif kind == "host":
             self._host = {k: v for k, v in message.items() if k != "type"}
+        elif kind == "say":
+            for voice in self._voices():
+                self._lines.say(voice, int(message["line"]))
         elif kind == "event":
             self._event(str(message.get("event", "")))
 
@@ -170,6 +175,7 @@ class Engine:
             self._video[number].set_wishes(message.get("face"), message.get("background"))
         if number in self._voice:
             self._voice[number].settings = message.get("voice")
+            self._lines.observe(self._voice[number])
 
     def _close(self, number: int) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 Rare and small (settings, states); pictures and sound never travel here. The end of the stream is a message too: it
 means that the other side is gone.
 
-From the host: `hello`, `open_video`, `open_sound`, `settings`, `close`, `shift`, `quit`.
+From the host: `hello`, `open_video`, `open_sound`, `settings`, `say`, `close`, `shift`, `quit`.
 From the engine: `ready`, `opened`, `status`.
 """
 
