@@ -72,7 +72,7 @@ def identity(
     pairs = [i for i in range(0, len(frames) - 1, every) if actor[i] is not None and actor[i + 1] is not None]
     twin: dict[int, F32] = {}
     own: dict[int, F32] = {}
-    for i in sorted({k for i in pairs for k in (i, i + 1)}):
+    for i in sorted({*pairs, *(first + 1 for first in pairs)}):
         seen = actor[i]
         assert seen is not None
         own[i] = embedder.embed(frames[i], seen.landmarks)

@@ -25,6 +25,7 @@ _MIDDLE = 168  # between the eyes
 # Cheeks, forehead and chin: skin without features.
 _SKIN = (50, 101, 118, 205, 280, 330, 347, 425, 151, 108, 337, 9, 199, 200)
 _OCCLUDER_LEVELS = 12.0
+_RAW_LEVELS = 1
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,15 @@ def kept_in_front(frame: Image, output: Image, occluder: Image, face: FaceObserv
         return float("nan")
     change = np.abs(output[inside].astype(np.float32) - frame[inside]).max(axis=1)
     return float(np.mean(change < _OCCLUDER_LEVELS))
+
+
+def raw_share(frame: Image, output: Image, face: FaceObservation) -> float:
+    """Share of the inner face without eyes, brows and mouth that still is the actor's own picture."""
+    mask = inner_mask(frame.shape[:2], face)
+    if not mask.any():
+        return float("nan")
+    change = np.abs(output[mask].astype(np.int16) - frame[mask]).max(axis=1)
+    return float(np.mean(change <= _RAW_LEVELS))
 
 
 def inner_mask(shape: tuple[int, ...], face: FaceObservation) -> npt.NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from typing import Any
 from obs_twin.cli.errors import CommandError
 
 DEFAULT_DELAYS = "0.3,0.5,1.0,1.5"
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 PERSONA_TEXT = (
     "Nobody is speaking here, and yet you can hear every word. On Thursday evening the lights along the river are "
     "switched on one by one. I keep a small notebook beside the telephone, for names, numbers and good ideas."
@@ -18,10 +19,11 @@ PERSONA_TEXT = (
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `bench voice`."""
+    """Add `bench voice` and `bench face`."""
     parser = subparsers.add_parser("bench", help="measure a twin's voice or face on clips of your own")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_voice(actions)
+    _add_face(actions)
 
 
 def _add_voice(actions: Any) -> None:
@@ -49,6 +51,24 @@ def _add_voice(actions: Any) -> None:
     voice.add_argument("--quick", action="store_true", help="leave out distillMOS, which needs PyTorch")
     voice.add_argument("--pitch", type=float, default=0.0, metavar="SEMITONES", help="as in the filter's settings")
     voice.add_argument("--out", type=Path, default=Path("bench-voice"), metavar="DIR", help="folder for the results")
+
+
+def _add_face(actions: Any) -> None:
+    text = "Draw a twin into clips as the engine does, and score likeness, expression, steadiness, seams and speed."
+    face = actions.add_parser("face", help="the face, over clips of people facing a camera", description=text)
+    face.set_defaults(run=_face)
+    face.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="video files")
+    which = face.add_mutually_exclusive_group(required=True)
+    which.add_argument("--twin", metavar="NAME", help="the twin whose face is measured")
+    which.add_argument(
+        "--photo", nargs="+", type=Path, metavar="FILE", help="a face without a twin pack: photos, the best first"
+    )
+    face.add_argument("--target", type=Path, metavar="PHOTO", help="another photo of the target to compare with")
+    face.add_argument("--seconds", type=float, metavar="S", help="only the beginning of each clip")
+    face.add_argument(
+        "--no-stress", action="store_true", help="leave out the turning head, the light and the things held up"
+    )
+    face.add_argument("--out", type=Path, default=Path("bench-face"), metavar="DIR", help="folder for the results")
 
 
 def _voice(args: argparse.Namespace) -> int:
@@ -103,6 +123,68 @@ def _voice(args: argparse.Namespace) -> int:
     path = write_report(result, args.out, title=f"Voice bench: {title}", facts=facts)
     print(f"\nPictures, sounds and all figures: {path}")
     return 0
+
+
+def _face(args: argparse.Namespace) -> int:
+    import cv2
+
+    from obs_twin.bench import face_bench, face_report
+    from obs_twin.bench.face_run import new_perceiver
+    from obs_twin.bench.machine import machine
+    from obs_twin.bench.page import text_table
+    from obs_twin.face.identity import MODEL_NAME, FaceEmbedder
+    from obs_twin.face.registry import FaceModelError, open_face
+    from obs_twin.zoo.derive import derived_path, sources_of
+    from obs_twin.zoo.store import ModelStore
+
+    cv2.setNumThreads(1)
+    with contextlib.ExitStack() as stack:
+        if args.twin is not None:
+            kind, files, title = _twin_face(args.twin, stack)
+        else:
+            kind, files, title = "mesh", tuple(args.photo), args.photo[0].name
+        store = ModelStore()
+        store.fetch(sources_of([MODEL_NAME]))
+        embedder = FaceEmbedder(derived_path(MODEL_NAME, store))
+        perceiver = new_perceiver(store)
+        try:
+            model = open_face(kind, files, perceiver)
+        except FaceModelError as error:
+            raise CommandError(str(error)) from error
+        photos = [args.target] if args.target else [path for path in files if path.suffix.lower() in PHOTO_SUFFIXES]
+        target = face_bench.target_embedding(photos, perceiver, embedder)
+        if target is None:
+            print("No photo of the target is known (--target), so likeness to it is left out.")
+        bench = face_bench.Bench(model, perceiver, embedder, target)
+        facts = [f"face: {title}, kind {kind}", f"clips: {', '.join(path.name for path in args.clips)}", machine()]
+        print("\n".join(facts))
+        clips, stress = [], []
+        for path in args.clips:
+            clips.append(face_bench.bench_clip(path, bench, seconds=args.seconds))
+            print(f"{path.name} done", flush=True)
+        if not args.no_stress:
+            stress.append(face_bench.bench_turning(bench))
+            stress.append(face_bench.bench_light(args.clips[0], bench))
+            stress += [face_bench.bench_prop(path, bench, prop) for path in args.clips[:2] for prop in face_bench.PROPS]
+    turned = [list(column) for column in zip(*face_report.score_table(clips), strict=True)]
+    print(f"\n{text_table(turned)}\n")
+    for reached, text in face_report.goal_lines(clips):
+        print(f"{'reached' if reached else 'not yet'}  {text}")
+    print("\n".join(face_report.stress_lines(stress)))
+    path = face_report.write_face_report(clips, stress, args.out, title=f"Face bench: {title}", facts=facts)
+    print(f"\nPictures and all figures: {path}")
+    return 0
+
+
+def _twin_face(name: str, stack: contextlib.ExitStack) -> tuple[str, tuple[Path, ...], str]:
+    """(kind, files, whose face) of a twin pack that may be used."""
+    from obs_twin.twin.pack import find_pack, open_pack
+
+    pack = stack.enter_context(open_pack(find_pack(name)))
+    kind = pack.kind("face")
+    if kind is None:
+        raise CommandError(f"the twin {name!r} has no face; it has: {', '.join(pack.roles)}")
+    return kind, pack.paths("face"), pack.display_name
 
 
 def _delays(text: str) -> list[float]:
