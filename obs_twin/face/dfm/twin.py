@@ -148,11 +148,11 @@ def cut(picture: Image, matrix: Matrix, side_px: int) -> Image:
     if scale < 0.7:
         # Blur only what goes in.
         x0, y0, x1, y1 = _bounds(np.full((side_px, side_px), 255, np.uint8), inverse(matrix), picture.shape)
+        if x1 <= x0 or y1 <= y0:
+            return np.zeros((side_px, side_px, 3), np.uint8)
         picture = np.asarray(cv2.GaussianBlur(picture[y0:y1, x0:x1], (0, 0), 0.35 / scale), np.uint8)
         matrix = matrix.copy()
         matrix[:, 2] += matrix[:, :2] @ np.array([x0, y0], np.float64)
-        if not picture.size:
-            return np.zeros((side_px, side_px, 3), np.uint8)
     out = cv2.warpAffine(picture, matrix, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.uint8)
 
