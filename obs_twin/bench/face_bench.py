@@ -47,6 +47,15 @@ class Bench:
     settings: FaceSettings | None = None
 
 
+@dataclass(frozen=True)
+class Strip:
+    """Pictures to look at: (frame, output) cut to the face, what each is, and one of the pairs whole."""
+
+    pairs: list[tuple[Image, Image]]
+    labels: list[str]
+    whole: tuple[Image, Image]
+
+
 @dataclass
 class FaceScores:
     """One clip: its scores by name, its curves over time, and pictures to look at."""
@@ -58,9 +67,7 @@ class FaceScores:
     """{name: (actor's, twin's)}"""
     identity: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     """Distance to the target: (twin's, actor's)."""
-    strips: dict[str, list[tuple[Image, Image]]] = field(default_factory=dict)
-    """{what: pairs of a frame and its output}"""
-    labels: dict[str, list[str]] = field(default_factory=dict)
+    strips: dict[str, Strip] = field(default_factory=dict)
 
 
 def bench_clip(path: Path, bench: Bench, *, seconds: float | None = None) -> FaceScores:
@@ -83,9 +90,8 @@ def bench_clip(path: Path, bench: Bench, *, seconds: float | None = None) -> Fac
     _score_identity(run, bench, result)
     result.scores |= score_pictures(run)
     result.scores["still"] = stillness(run, rate_hz, bench)
-    chosen = [i for i in np.linspace(0, len(frames) - 1, 6).astype(int) if run.steady[i] is not None]
-    result.strips["clip"] = [(frames[i], run.outputs[i]) for i in chosen]
-    result.labels["clip"] = [f"{i / rate_hz:.1f} s" for i in chosen]
+    chosen = [i for i in np.linspace(0, len(frames) - 1, 6).astype(int).tolist() if run.steady[i] is not None]
+    result.strips["clip"] = _strip(run, chosen, [f"{i / rate_hz:.1f} s" for i in chosen])
     return result
 
 
@@ -174,8 +180,7 @@ def bench_turning(bench: Bench) -> FaceScores:
         ("pitch", half, len(frames), (-25, -15, 0, 15, 25)),
     ):
         chosen = [_nearest(run.seen, first, last, name, angle) for angle in angles]
-        result.strips[name] = [(frames[i], run.outputs[i]) for i in chosen]
-        result.labels[name] = [_angle(run.seen[i], name) for i in chosen]
+        result.strips[name] = _strip(run, chosen, [_angle(run.seen[i], name) for i in chosen])
     result.scores = score_pictures(run) | {"no_face": float(np.mean([face is None for face in run.steady]))}
     _score_movement(run, RATE_HZ, bench, result)
     _score_identity(run, bench, result)
@@ -194,9 +199,8 @@ def bench_light(path: Path, bench: Bench) -> FaceScores:
     ]
     result.scores = {"skin": float(np.nanmean(off)), "skin_worst": float(np.nanmax(off)), "skin_start": off[0]}
     result.curves["skin"] = ([0.0] * len(off), off)
-    chosen = np.linspace(0, len(frames) - 1, 6).astype(int)
-    result.strips["light"] = [(frames[i], run.outputs[i]) for i in chosen]
-    result.labels["light"] = [f"{i / rate_hz:.1f} s" for i in chosen]
+    chosen = np.linspace(0, len(frames) - 1, 6).astype(int).tolist()
+    result.strips["light"] = _strip(run, chosen, [f"{i / rate_hz:.1f} s" for i in chosen])
     return result
 
 
@@ -217,9 +221,8 @@ def bench_prop(path: Path, bench: Bench, prop: Prop) -> FaceScores:
         "kept_worst": float(np.nanpercentile(kept, 5)),
         "no_face": float(np.mean([face is None for face in run.steady])),
     }
-    chosen = np.linspace(len(frames) * 0.1, len(frames) * 0.9, 6).astype(int)
-    result.strips[prop] = [(held[i], run.outputs[i]) for i in chosen]
-    result.labels[prop] = [f"{i / rate_hz:.1f} s" for i in chosen]
+    chosen = np.linspace(len(frames) * 0.1, len(frames) * 0.9, 6).astype(int).tolist()
+    result.strips[prop] = _strip(run, chosen, [f"{i / rate_hz:.1f} s" for i in chosen])
     return result
 
 
@@ -235,6 +238,21 @@ def target_embedding(photos: Sequence[Path], perceiver: FacePerceiver, embedder:
         if face is not None:
             return embedder.embed(np.asarray(image, np.uint8), face.landmarks)
     return None
+
+
+def _strip(run: FaceRun, chosen: Sequence[int], labels: list[str]) -> Strip:
+    """Frames and outputs around where the face is on average; all cut alike, so that movement is seen."""
+    faces = [face for i in chosen if (face := run.steady[i]) is not None]
+    height, width = run.frames[0].shape[:2]
+    side, centre = min(height, width), np.array([width / 2, height / 2])
+    if faces:
+        side = min(side, round(2.4 * max(face.head.scale for face in faces)))
+        centre = np.mean([face.landmarks[1, :2] for face in faces], axis=0)
+    x, y = (int(np.clip(c - side / 2, 0, limit - side)) for c, limit in zip(centre, (width, height), strict=True))
+    cut = slice(y, y + side), slice(x, x + side)
+    pairs = [(run.frames[i][cut], run.outputs[i][cut]) for i in chosen]
+    middle = chosen[len(chosen) // 2]
+    return Strip(pairs, labels, (run.frames[middle], run.outputs[middle]))
 
 
 def _nearest(seen: Sequence[FaceObservation | None], first: int, last: int, name: str, angle: float) -> int:

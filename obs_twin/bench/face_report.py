@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.bench.extra import BenchError, require
-from obs_twin.bench.face_bench import FaceScores
+from obs_twin.bench.face_bench import FaceScores, Strip
 from obs_twin.bench.page import page, rows_table
 
 Image = npt.NDArray[np.uint8]
 
-STRIP_HEIGHT_PX = 300
+STRIP_HEIGHT_PX = 360
 COLUMNS = {
     "twin_target": ("twin-target", 3),
     "twin_target_p97": ("p97", 3),
@@ -164,35 +164,31 @@ def write_face_report(
     return path
 
 
-def strip(pairs: Sequence[tuple[Image, Image]], labels: Sequence[str]) -> Image:
-    """The camera's frames above, the twin's below, cut to the face's part of the picture."""
+def strip_picture(strip: Strip) -> Image:
+    """The camera's pictures above, the twin's below."""
     columns = []
-    for (frame, output), label in zip(pairs, labels, strict=True):
-        height, width = frame.shape[:2]
-        side = min(width, round(height * 0.95))
-        left = (width - side) // 2
-        both = np.vstack([picture[:, left : left + side] for picture in (frame, output)])
-        scale = 2 * STRIP_HEIGHT_PX / both.shape[0]
-        small = cv2.resize(both, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            place = (8, small.shape[0] - 10)
-            cv2.putText(small, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
-        columns.append(np.asarray(small, np.uint8))
+    for (frame, output), label in zip(strip.pairs, strip.labels, strict=True):
+        size = (round(STRIP_HEIGHT_PX * frame.shape[1] / frame.shape[0]), STRIP_HEIGHT_PX)
+        shrinks = frame.shape[0] > STRIP_HEIGHT_PX
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        both = np.vstack([cv2.resize(picture, size, interpolation=way) for picture in (frame, output)])
+        cv2.rectangle(both, (0, both.shape[0] - 22), (11 * len(label) + 12, both.shape[0]), (0, 0, 0), -1)
+        place = (6, both.shape[0] - 6)
+        cv2.putText(both, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        columns.append(np.asarray(both, np.uint8))
     return np.hstack(columns)
 
 
 def _strips(result: FaceScores, folder: Path, name: str) -> list[str]:
     shown = []
-    for what, pairs in result.strips.items():
-        file = f"{name}_{what}.jpg"
-        _, encoded = cv2.imencode(".jpg", strip(pairs, result.labels[what]), [cv2.IMWRITE_JPEG_QUALITY, 93])
+    for what, strip in result.strips.items():
+        file, whole = f"{name}_{what}.jpg", f"{name}_{what}_full.png"
+        _, encoded = cv2.imencode(".jpg", strip_picture(strip), [cv2.IMWRITE_JPEG_QUALITY, 93])
         (folder / file).write_bytes(encoded.tobytes())
+        _, encoded = cv2.imencode(".png", np.hstack(strip.whole))
+        (folder / whole).write_bytes(encoded.tobytes())
         shown.append(f'<img src="{file}" alt="{html.escape(what)}: the camera above, the twin below">')
-        middle = pairs[len(pairs) // 2]
-        pair_file = f"{name}_{what}_full.png"
-        _, encoded = cv2.imencode(".png", np.hstack(middle))
-        (folder / pair_file).write_bytes(encoded.tobytes())
-        shown.append(f'<p><a href="{pair_file}">one of them at full size</a></p>')
+        shown.append(f'<p><a href="{whole}">one of them at full size</a></p>')
     return shown
 
 

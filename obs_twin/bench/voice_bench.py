@@ -14,6 +14,7 @@ from obs_twin.bench.clips import SpeechClip
 from obs_twin.bench.contours import loudest_dbfs
 from obs_twin.bench.conversion import RATE_HZ, Condition, VoiceUnderTest, convert
 from obs_twin.bench.quiet import quiet_clips
+from obs_twin.bench.source_cache import source_facts
 from obs_twin.bench.voice_metrics import VoiceScorer, VoiceScores
 from obs_twin.voice.model import F32, VoiceModel
 
@@ -94,8 +95,7 @@ def run_voice_bench(
     provider = ""
     for number, clip in enumerate(clips, 1):
         source = clip.samples(RATE_HZ)
-        facts = scorer.hear(source, RATE_HZ, clip.text)
-        own = scorer.score(source, RATE_HZ, source=facts, target=target)
+        facts, own = source_facts(scorer, source, RATE_HZ, text=clip.text, target=target)
         seconds = len(source) / RATE_HZ
         rows.append(
             VoiceRow(

@@ -90,7 +90,7 @@ class VoiceScorer:
     ) -> None:
         self._store = ModelStore() if store is None else store
         self._progress = progress
-        self._naturalness = naturalness
+        self.naturalness = naturalness
 
     @cached_property
     def listener(self) -> Listener:
@@ -139,7 +139,7 @@ class VoiceScorer:
             wer=errors / words if words else float(errors > 0),
             target=float("nan") if target is None else similarity(embedding, target),
             source=similarity(embedding, source.embedding),
-            distillmos=self.distillmos.score(x, sample_rate_hz) if self._naturalness else float("nan"),
+            distillmos=self.distillmos.score(x, sample_rate_hz) if self.naturalness else float("nan"),
             ovrl=rated.ovrl,
             sig=rated.sig,
             f0=f0_correlation(source.contours, shape),
