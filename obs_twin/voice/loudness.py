@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,12 @@ _FLOOR = 1e-4
 
 MEMORY_STEPS = 800  # 10 s of speech
 PRIOR_STEPS = 4.0
-PRIOR_DB = -6.0  # what the built-in voice is louder than a close microphone
-FOLLOW = 0.7  # share of the difference from step to step that is made up
+PRIOR_DB = 0.0  # of a close microphone against the built-in voice
+PRIOR_VOICE_DB = -22.0
+MOST_GAIN_DB = 15.0
+FOLLOW = 0.45  # share of the difference from step to step that is made up
 RISE_LIMIT_DB, FALL_LIMIT_DB = 6.0, 12.0
+FORGET_DB_PER_STEP = 0.05
 SPEECH_RANGE_DB = 20.0  # steps so far below the loudest of late tell of pauses, not of the voice's level
 
 
@@ -45,17 +49,29 @@ def _level_db(spectrum: npt.NDArray[Any], window_samples: int) -> F64:
 
 
 class LoudnessFollower:
-    """Gain that makes the converted voice as loud as the actor's, learnt while they speak."""
+    """Gain that makes the converted voice as loud as the actor's, learnt while they speak.
+
+    The usual difference between the two is made up whole, so that the voice as a whole is as loud as the actor's; what
+    a step differs from that only by the share ``FOLLOW``, because each sound has its own loudness in each voice.
+    """
 
     def __init__(self) -> None:
-        self._difference = RunningMoments(np.array([PRIOR_DB]), np.zeros(1), PRIOR_STEPS, MEMORY_STEPS)
+        self._difference_db = RunningMoments(np.array([PRIOR_DB]), np.zeros(1), PRIOR_STEPS, MEMORY_STEPS)
+        # Mean powers of the actor, and of the voice once it has followed.
+        prior = 10 ** (np.array([PRIOR_VOICE_DB + PRIOR_DB, PRIOR_VOICE_DB]) / 10)
+        self._powers = RunningMoments(prior, np.zeros(2), PRIOR_STEPS, MEMORY_STEPS)
         self._loudest_db = -200.0
 
     def gains(self, source_db: F64, made_db: F64) -> F64:
         """Gains (n,), factors, of n steps with these levels."""
-        difference = source_db - made_db
-        self._loudest_db = max(float(made_db.max()), self._loudest_db - 0.05 * len(made_db))
-        self._difference.add(difference[made_db > self._loudest_db - SPEECH_RANGE_DB][:, None])
-        usual = float(self._difference.mean[0])
-        follow = np.clip(FOLLOW * (difference - usual), -FALL_LIMIT_DB, RISE_LIMIT_DB)
-        return np.asarray(10 ** ((usual + follow) / 20))
+        difference_db = source_db - made_db
+        self._loudest_db = max(float(made_db.max()), self._loudest_db - FORGET_DB_PER_STEP * len(made_db))
+        speech = made_db > self._loudest_db - SPEECH_RANGE_DB
+        self._difference_db.add(difference_db[speech][:, None])
+        usual_db = float(self._difference_db.mean[0])
+        follow_db = np.clip(FOLLOW * (difference_db - usual_db), -FALL_LIMIT_DB, RISE_LIMIT_DB)
+        powers = np.stack([source_db, made_db + follow_db], axis=1)[speech]
+        self._powers.add(10 ** (powers / 10))
+        level = self._powers.mean
+        whole_db = min(10 * math.log10(level[0] / level[1]), MOST_GAIN_DB)
+        return np.asarray(10 ** ((whole_db + follow_db) / 20))
