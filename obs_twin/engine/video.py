@@ -37,10 +37,12 @@ from obs_twin.engine.metrics import Metrics
 from obs_twin.engine.pixels import Codec
 from obs_twin.engine.priority import lower_thread
 from obs_twin.engine.twins import Twin, TwinLibrary, read_picture
+from obs_twin.face.dfm.settings import DfmSettings
 from obs_twin.face.observation import FaceObservation
 from obs_twin.face.occlusion import MOST_COVERED
+from obs_twin.face.registry import FaceModelError
 from obs_twin.face.settings import FaceSettings
-from obs_twin.face.smooth import smooth
+from obs_twin.face.smooth import MAX_GAP_NS, smooth
 from obs_twin.link.disclosure_rule import notice_on
 from obs_twin.link.frames import BACKGROUND, FACE, FALLBACK, REVEAL, REVEALED, TEST, TWIN, FrameRing
 from obs_twin.link.paths import user_dirs
@@ -65,6 +67,8 @@ START_AHEAD_NS = 300_000_000
 BACKLOG_FRAMES = 10
 MAX_PENDING = 24
 WINDOW_NS = 350_000_000
+BRIDGE_NS = MAX_GAP_NS + 50_000_000
+"""How far a frame without a face looks for one on either side, where the delay allows."""
 HOLD_NS = 2_000_000_000
 # Beyond these angles a one-photo mesh has nothing to show; the last degrees are a fade to the failure policy. The
 # landmark network is exact up to about 55 degrees of yaw, and says 60 for everything beyond.
@@ -147,6 +151,7 @@ class VideoWorker:
         self._last_twin: tuple[int, U8] | None = None
         self._actor = ActorWatch(twins.store, user_dirs().data / "actor" / "face.json")
         self._fitted: tuple[U8, compose.Backdrop] | None = None
+        self._face_trouble = ""
         self._running = True
         workers = max(1, (os.cpu_count() or 2) - 1)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="finish", initializer=lower_thread)
@@ -161,7 +166,9 @@ class VideoWorker:
         wishes = Wishes(face=face, background=background, version=self.wishes.version + 1)
         if face is not None:
             wishes.face_settings = FaceSettings(
-                strength=float(face.get("likeness", 1.0)), light=float(face.get("colour_match", 1.0))
+                strength=float(face.get("likeness", 1.0)),
+                light=float(face.get("colour_match", 1.0)),
+                dfm=DfmSettings.from_values(face),
             )
         if background is not None and background.get("picture"):
             path = str(background["picture"])
@@ -243,7 +250,7 @@ class VideoWorker:
                 if len(self._window) > 1:
                     steps = np.diff([w.time_ns for w in self._window])
                     self._frame_ns = int(np.median(steps))
-                while self._window and self._pending[0].time_ns - self._window[0].time_ns > WINDOW_NS:
+                while self._window and self._pending[0].time_ns - self._window[0].time_ns > BRIDGE_NS:
                     self._window.popleft()
             except Exception:
                 self.metrics.counts["intake_error"] += 1
@@ -305,18 +312,29 @@ class VideoWorker:
         newest_ns = self._pending[-1].time_ns
         while self._pending:
             work = self._pending[0]
-            waited = newest_ns - work.time_ns >= lookahead_ns
+            waited = newest_ns - work.time_ns >= self._wait_ns(work, lookahead_ns, delay_ns)
             urgent = work.deadline_ns - time.monotonic_ns() < URGENT_NS
             if not (waited or urgent or not work.flags & FACE):
                 return
             if not self._in_flight.acquire(timeout=0.0 if len(self._pending) < BACKLOG_FRAMES else 0.05):
                 return
             self._pending.popleft()
-            neighbours = [w for w in self._window if abs(w.time_ns - work.time_ns) <= WINDOW_NS]
+            reach_ns = WINDOW_NS if work.observation is not None else BRIDGE_NS
+            neighbours = [w for w in self._window if abs(w.time_ns - work.time_ns) <= reach_ns]
             observations = [w.observation for w in neighbours]
             times_ns = [w.time_ns for w in neighbours]
             at = next(i for i, w in enumerate(neighbours) if w.seq == work.seq)
             self._pool.submit(self._finish, work, observations, times_ns, at)
+
+    def _wait_ns(self, work: Work, lookahead_ns: int, delay_ns: int) -> int:
+        """How much must have been seen after `work`: more, if that may bridge a gap in which the face was lost."""
+        if work.observation is not None or not work.flags & FACE or work.flags & REVEAL:
+            return lookahead_ns
+        known = [w.time_ns for w in self._window if w.observation is not None]
+        before_ns = max((t for t in known if t < work.time_ns), default=None)
+        if before_ns is None or any(t > work.time_ns for t in known):
+            return lookahead_ns
+        return max(lookahead_ns, min(before_ns + MAX_GAP_NS - work.time_ns, delay_ns - COMPUTE_NS))
 
     # ---- finishing ----------------------------------------------------------------------------------------------
 
@@ -401,8 +419,17 @@ class VideoWorker:
             self._fall_back(work, wishes)
             return FALLBACK, None
         original = work.bgr.copy() if turned > 0 else None
-        with self.metrics.stage("face"):
-            rect: Rect | None = twin.face.render(work.bgr, face, wishes.face_settings)
+        try:
+            with self.metrics.stage("face"):
+                rect: Rect | None = twin.face.render(work.bgr, face, wishes.face_settings)
+            self._face_trouble = ""
+        except FaceModelError as error:
+            if str(error) != self._face_trouble:
+                log.error("%s: %s", self.name, error)
+            self._face_trouble = str(error)
+            self.metrics.counts["face_model_failed"] += 1
+            self._fall_back(work, wishes)
+            return FALLBACK, None
         if original is not None:
             work_copy = Work(**{**work.__dict__, "bgr": original})
             self._fall_back(work_copy, wishes)
@@ -502,10 +529,10 @@ class VideoWorker:
             trouble = self.problem or (twin.problem or twin.face_problem if twin is not None else text)
             result["face"] = {
                 "headline": f"Showing the twin of {twin.display_name}" if twin is not None and live else f"{title}.",
-                "problem": "" if live or (twin is not None and twin.loading) else trouble or text,
+                "problem": self._face_trouble if live else "" if twin is not None and twin.loading else trouble or text,
                 "consent": twin.consent if twin is not None else "",
                 "figures": f"{self._actor.note}\n{figures}" if self._actor.note else figures,
-                "provider": PROVIDER,
+                "provider": _provider(twin),
                 "twin": twin.name if twin is not None else "",
             }
         if wishes.background is not None:
@@ -522,6 +549,12 @@ class VideoWorker:
                 "provider": PROVIDER,
             }
         return result
+
+
+def _provider(twin: Twin | None) -> str:
+    """Where the face is computed: a network of its own says where it really ran."""
+    own = getattr(twin.face, "provider", "") if twin is not None else ""
+    return f"Face model: {own}. Perception: {PROVIDER}" if own else PROVIDER
 
 
 def _union(a: Rect | None, b: Rect) -> Rect | None:

@@ -22,7 +22,9 @@ MAX_GAP_NS = 500_000_000
 
 _REACH_NS = 90_000_000  # standard deviation of the filter in time
 _LIGHT_REACH_NS = 200_000_000
-_STILL_RIGID = 0.006  # movement of the head that is taken for jitter, in units of its size
+# Movement of the head that is taken for jitter, in units of its size: of its place, and of its axes' ends, which the
+# network's guess of the depth moves most.
+_STILL_PLACE, _STILL_AXES = 0.010, 0.04
 _STILL_LOCAL = 0.010  # the same of a point in the head's own axes
 _CUT = 0.5  # a jump of half a head between neighbours is another face
 
@@ -54,9 +56,11 @@ def smooth(window: Sequence[FaceObservation | None], times_ns: Sequence[int], in
     now = _rigid(centre)
     offset = rigid - now
     speed = _slope(offset, seconds, closeness)
-    astray = np.linalg.norm(offset - seconds[:, None] * speed, axis=1) / (centre.head.scale * _STILL_RIGID)
-    weights = closeness * np.exp(-0.5 * astray**2)
-    steady = now + weights @ (offset - seconds[:, None] * speed) / weights.sum()
+    astray = offset - seconds[:, None] * speed
+    place, axes = np.square(astray[:, :3]).sum(axis=1), np.square(astray[:, 3:]).sum(axis=1)
+    away = (place / _STILL_PLACE**2 + axes / _STILL_AXES**2) / centre.head.scale**2
+    weights = closeness * np.exp(-0.5 * away)
+    steady = now + weights @ astray / weights.sum()
 
     local = np.stack([o.local for _, o in near])
     apart = np.square(local - centre.local).sum(axis=2) * np.float32(-0.5 / _STILL_LOCAL**2)
