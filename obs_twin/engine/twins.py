@@ -141,6 +141,7 @@ class TwinLibrary:
                         "title": f"{info.display_name}{' (synthetic)' if info.synthetic else ''}"
                         + (f" - refused: {info.problem}" if info.problem else ""),
                         "problem": info.problem,
+                        "face": info.face_kind,
                     }
                     for info in list_packs()
                 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from obs_twin.host import libobs
+from obs_twin.host import dfm_controls, libobs
 from obs_twin.host.delay import DEFAULT_DELAY_MS, MAX_DELAY_MS, MIN_DELAY_MS
 from obs_twin.host.libobs import SOURCE_ASYNC, SOURCE_AUDIO, SOURCE_VIDEO, LibObs
 from obs_twin.host.video import CARD, HOLD, PIXELATE
@@ -198,6 +198,7 @@ class FaceFilter(VideoFilter):
         ("colour_match", float),
         ("actor_choice", str),
         ("remember_actor", bool),
+        *dfm_controls.KEYS,
     )
 
     def fill(self, pane: Pane) -> None:
@@ -205,6 +206,8 @@ class FaceFilter(VideoFilter):
         pane.delay()
         pane.slider("likeness", "Likeness", 0.0, 1.0, 0.05)
         pane.slider("colour_match", "Match the room's light", 0.0, 1.0, 0.05)
+        if self.host.face_kind(str(self.values.get("twin", ""))) == "dfm":
+            dfm_controls.fill(pane)
         pane.choice(
             "failure_policy",
             "When the twin cannot be shown",
@@ -354,6 +357,7 @@ DEFAULTS: dict[str, dict[str, bool | float | str]] = {
         "colour_match": 1.0,
         "actor_choice": "largest",
         "remember_actor": False,
+        **dfm_controls.DEFAULTS,
     },
     "background": {
         "mode": "replace",

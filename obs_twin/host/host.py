@@ -232,6 +232,10 @@ class Host:
             options.insert(0, (f"{chosen} (not found on this computer)" if self.twins else chosen, chosen))
         return options
 
+    def face_kind(self, name: str) -> str:
+        """What kind of model draws that twin's face ("mesh", "dfm"); empty while the engine has not said."""
+        return next((str(twin.get("face") or "") for twin in self.twins if twin.get("name") == name), "")
+
     def filter_state(self, twin_filter: filters.TwinFilter) -> tuple[str, int]:
         """State for a filter's pane."""
         for attached in self._all():
@@ -402,6 +406,8 @@ class Host:
         for twin_filter in known:
             text, _level = self.filter_state(twin_filter)
             headline = text.split("\n", 1)[0] + str(len(self.twins))
+            if twin_filter.kind == "face":
+                headline += self.face_kind(str(twin_filter.values.get("twin", "")))
             if self._pane_text.get(twin_filter.source) != headline:
                 self._pane_text[twin_filter.source] = headline
                 if twin_filter in self._filters:

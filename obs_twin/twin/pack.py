@@ -91,6 +91,7 @@ class PackInfo:
     expires: datetime | None
     consent_id: str | None
     problem: str
+    face_kind: str = ""
 
 
 class TwinPack:
@@ -305,7 +306,17 @@ def _info(path: Path, now: datetime, trust: LocalTrust) -> PackInfo:
     except PackError as error:
         problem = str(error)
     expires, consent_id = (None, None) if record is None else (record.expires, record.id)
-    return PackInfo(path, manifest.name, manifest.display_name, manifest.synthetic, expires, consent_id, problem)
+    face = manifest.part("face")
+    return PackInfo(
+        path,
+        manifest.name,
+        manifest.display_name,
+        manifest.synthetic,
+        expires,
+        consent_id,
+        problem,
+        "" if face is None else face.kind,
+    )
 
 
 def _open_zip(source: Path, now: datetime, scope: Use, trust: LocalTrust) -> TwinPack:

@@ -7,7 +7,7 @@ A frame's way:
     mask       actor's, target's, landmarks'; eroded and softened (`mask`)
     colour     the network's colours brought to the actor's light (`face.colour`)
     put back   square to frame, brought to the camera's sharpness (`match`), the camera's grain put back
-    front      the actor's hands, as they are in the frame, in front of it all
+    front      hands and things before the face stay in front, and out of the comparison of colours
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from obs_twin.face.dfm.mask import face_mask
 from obs_twin.face.dfm.match import blend_bands, match_sharpness
 from obs_twin.face.dfm.model import DfmModel, open_dfm
 from obs_twin.face.dfm.settings import AUTO, DfmSettings
-from obs_twin.face.hands import hand_mask
+from obs_twin.face.front import front_mask
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import FaceModelError
@@ -39,6 +39,7 @@ Image = npt.NDArray[np.uint8]
 _MIN_FACE_PX = 16
 _MIN_GRAIN = 1.0  # levels; less is not seen
 _SEEN = 2  # of 255; less coverage changes no pixel
+_COVERED = 64  # of 255; what lies under more of a hand or thing tells nothing about the face's colours
 
 
 class DfmTwin:
@@ -76,8 +77,7 @@ class DfmTwin:
         dfm = chosen.dfm
         layout = self._model.layout
         side = layout.side_px
-        strength = chosen.strength * dfm.face_opacity
-        if strength <= 0 or observation.head.scale < _MIN_FACE_PX:
+        if chosen.strength * dfm.face_opacity <= 0 or observation.head.scale < _MIN_FACE_PX:
             return (0, 0, 0, 0)
         face_type = layout.face_type if dfm.face_type == AUTO else dfm.face_type
         place = {"coverage": dfm.face_coverage, "x_offset": dfm.x_offset, "y_offset": dfm.y_offset}
@@ -86,10 +86,22 @@ class DfmTwin:
         drawn, target_mask, actor_mask = self._draw(actor, dfm)
         points = observation.landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
         mask = face_mask(target_mask, actor_mask, points.astype(np.float32), side, dfm)
-        like = actor.astype(np.float32) * np.float32(1 / 255)
-        drawn = colour.transfer(dfm.color_transfer, drawn, like, mask * np.float32(1 / 255), chosen.light)
         back = inverse(_scaled(matrix, side, dfm.face_scale))
-        return self._put_back(bgr, to_bytes(drawn), mask, back, observation, chosen, strength)
+        rect = x0, y0, x1, y1 = _bounds(mask, back, bgr.shape)
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            return (0, 0, 0, 0)
+        corner = np.array([x0, y0], np.float32)
+        front, skin = None, mask * np.float32(1 / 255)
+        if observation.hands or observation.occlusion is not None:
+            front = front_mask(observation, corner, bgr[y0:y1, x0:x1])
+            there = inverse(back)
+            there[:, 2] += there[:, :2] @ corner
+            skin *= cv2.warpAffine(front, there, (side, side)) < _COVERED
+        like = actor.astype(np.float32) * np.float32(1 / 255)
+        drawn = colour.transfer(dfm.color_transfer, drawn, like, skin, chosen.light)
+        back[:, 2] -= corner
+        self._put_back(bgr[y0:y1, x0:x1], corner, to_bytes(drawn), mask, back, front, observation, chosen)
+        return rect
 
     def _draw(self, actor: Image, dfm: DfmSettings) -> tuple[FloatArray, FloatArray | None, FloatArray | None]:
         """The network's face and masks for a square of the actor."""
@@ -110,36 +122,29 @@ class DfmTwin:
 
     def _put_back(
         self,
-        bgr: Image,
+        region: Image,
+        corner: FloatArray,
         face: Image,
         mask: Image,
-        back: Matrix,
+        matrix: Matrix,
+        front: Image | None,
         observation: FaceObservation,
         chosen: FaceSettings,
-        strength: float,
-    ) -> Rect:
-        rect = x0, y0, x1, y1 = _bounds(mask, back, bgr.shape)
-        if x1 - x0 < 2 or y1 - y0 < 2:
-            return (0, 0, 0, 0)
-        corner = np.array([x0, y0], np.float32)
-        matrix = back.copy()
-        matrix[:, 2] -= corner
-        size = (x1 - x0, y1 - y0)
-        target = bgr[y0:y1, x0:x1]
+    ) -> None:
+        """Lay the square `face`, as far as `mask` shows it, by `matrix` into the `region` of the frame at `corner`."""
+        size = (region.shape[1], region.shape[0])
         layer = _laid(face, matrix, size, cv2.BORDER_REPLICATE)
         coverage = _laid(mask, matrix, size, cv2.BORDER_CONSTANT)
         look = observation.appearance
         marks = observation.landmarks[:, :2] - corner
         layer = match_sharpness(layer, marks, look.fineness, chosen.sharpness_match)
         if chosen.dfm.multi_band:
-            layer = blend_bands(target, layer, coverage)
-        hands = hand_mask([hand - corner for hand in observation.hands], target) if observation.hands else None
-        if hands is not None:
-            coverage = np.asarray(cv2.multiply(coverage, cv2.bitwise_not(hands), scale=1 / 255), np.uint8)
+            layer = blend_bands(region, layer, coverage)
+        if front is not None:
+            coverage = np.asarray(cv2.multiply(coverage, cv2.bitwise_not(front), scale=1 / 255), np.uint8)
         grain = chosen.grain * look.noise
-        soft = np.asarray(cv2.GaussianBlur(target, (0, 0), 1.0), np.uint8) if grain > _MIN_GRAIN else target
-        blend(target, soft, layer, coverage, strength, 2.5 * grain, target)
-        return rect
+        soft = np.asarray(cv2.GaussianBlur(region, (0, 0), 1.0), np.uint8) if grain > _MIN_GRAIN else region
+        blend(region, soft, layer, coverage, chosen.strength * chosen.dfm.face_opacity, 2.5 * grain, region)
 
 
 def cut(picture: Image, matrix: Matrix, side_px: int) -> Image:
