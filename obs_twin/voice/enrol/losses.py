@@ -31,6 +31,8 @@ FLOOR = 2e-3
 class EnergyDistance(nn.Module):
     """See the module's text. Sounds are (B, N) float32 at 24 kHz."""
 
+    mel: Tensor
+
     def __init__(self, windows: Sequence[int] = WINDOWS, repulsion: float = 0.0) -> None:
         super().__init__()
         self.windows = tuple(windows)

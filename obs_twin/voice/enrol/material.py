@@ -109,7 +109,7 @@ def _altered(heard: F32, frames: int, encoder: ContentEncoder, random: np.random
     noise = random.standard_normal(len(other)) * rms * 10 ** (-random.uniform(*NOISE_DB) / 20)
     other = np.clip((other + noise) * (HEARD_RMS / max(1e-6, rms)) * random.uniform(0.5, 1.5), -1, 1)
     content, energy = _in_windows(other.astype(np.float32), encoder, random)
-    at = (np.arange(frames * STEPS_PER_FRAME) + 0.5) / ratio - 0.5
+    at: F64 = np.asarray((np.arange(frames * STEPS_PER_FRAME) + 0.5) / ratio - 0.5, np.float64)
     return Version(_between(content, at), _between(energy[:, None], at)[:, 0])
 
 

@@ -54,7 +54,8 @@ class Block(nn.Module):
         """(B, CHANNELS, F) to the same."""
         y = self.norm(self.dw(x).transpose(1, 2))
         y = self.pw2(functional.gelu(self.pw1(y))) * self.gamma
-        return x + y.transpose(1, 2)
+        mixed: Tensor = x + y.transpose(1, 2)
+        return mixed
 
 
 class Decoder(nn.Module):
@@ -75,7 +76,7 @@ class Decoder(nn.Module):
         for block in self.dec:
             x = block(x)
         y: Tensor = self.head(self.dec_norm(x.transpose(1, 2)))
-        return y.transpose(1, 2).split(BINS, 1)
+        return torch.split(y.transpose(1, 2), BINS, 1)
 
 
 def load_weights(model: Decoder, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:

@@ -19,8 +19,6 @@ from obs_twin.voice.speaker import SpeakerEmbedder, similarity
 LEAST_SPEECH_S = 8.0
 MOST_SPEECH_S = 3600.0
 SHORTEST_SPOKEN_CONSENT_S = 2.0
-SAME_IN_CONSENT = 0.70
-"""The consent may have been recorded with another device than the voice."""
 OTHER_VOICE = "another voice"
 LINES_PER_REASON = 4
 
@@ -152,7 +150,7 @@ def require_same_person(consent: F32, voice: F32, path: Path) -> float:
         VoiceModelError: they are of two people.
     """
     likeness = similarity(consent, voice)
-    if likeness < SAME_IN_CONSENT:
+    if likeness < SAME_FROM:
         raise VoiceModelError(
             f"The spoken consent {path.name} is by another voice than the recordings (similarity {likeness:.2f}; the "
             f"same person is at {SAME_FROM:.2f} or more). Only the person whose voice it is can agree."

@@ -11,7 +11,7 @@ from obs_twin.voice.model import F32
 from obs_twin.voice.neural_grid import MAKE_RATE_HZ
 from obs_twin.voice.speaker import SpeakerEmbedder, similarity
 
-SAME_FROM = 0.72
+SAME_FROM = 0.75
 """Similarity of a short stretch to the mean of a voice. Two people are at about 0.55 (1 in 20 pairs above 0.67)."""
 ROUNDS = 4
 

@@ -24,6 +24,8 @@ MOST_CLIPPED = 1e-3
 LEAST_SNR_DB = 14.0
 LEAST_LEVEL_DBFS = -50.0
 FRAME = 480  # 20 ms
+DIGITAL_SILENCE_DB = -100.0
+LOWEST_PERCENT = 3.0
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,18 @@ def _samples(first: int, last: int) -> tuple[int, int]:
 
 
 def _background_db(levels_db: F64, spoken: list[tuple[int, int]]) -> float:
-    """The recording's background: the quiet end of what is not speech, or of all if there is hardly a pause."""
-    quiet = np.ones(len(levels_db), np.bool_)
+    """The recording's background: the quiet end of what is not speech, or the quietest moments if that is less.
+
+    A short clip has no pause; between its words it may still be quieter than at its edges.
+    """
+    audible = levels_db > DIGITAL_SILENCE_DB  # silence between takes says nothing about the room
+    quiet = audible.copy()
     for start, end in spoken:
         quiet[start // FRAME : end // FRAME + 1] = False
-    audible = levels_db > -100  # digital silence between takes says nothing about the room
-    if (quiet & audible).sum() < 10:
-        quiet = np.ones(len(levels_db), np.bool_)
-    chosen = levels_db[quiet & audible]
-    return float(np.percentile(chosen, 20)) if len(chosen) else -100.0
+    if not audible.any():
+        return DIGITAL_SILENCE_DB
+    lowest = float(np.percentile(levels_db[audible], LOWEST_PERCENT))
+    return min(lowest, float(np.percentile(levels_db[quiet], 20))) if quiet.sum() >= 10 else lowest
 
 
 def _runs(probability: F64) -> list[tuple[int, int]]:

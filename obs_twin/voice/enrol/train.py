@@ -126,13 +126,22 @@ class Trainer:
             VoiceModelError: the training diverged.
         """
         self._resume()
+        try:
+            return self._run(report)
+        except KeyboardInterrupt:
+            self._save()
+            raise
+
+    def _run(self, report: Callable[[Progress], None] | None) -> Trained:
         self._model.train()
         saved_s = self._done_s
         before = time.perf_counter()
         while not self._finished():
             loss = self._learn()
             if not math.isfinite(loss):
-                raise VoiceModelError("the training has diverged (the loss is not a number): train with less --minutes")
+                raise VoiceModelError(
+                    "the training has diverged (the loss is not a number): run it again without the checkpoint"
+                )
             now = time.perf_counter()
             self._done_s += min(now - before, LONGEST_STEP_S)  # a computer that slept did not train
             before = now
