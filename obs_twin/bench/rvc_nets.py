@@ -35,7 +35,8 @@ class _Attention(nn.Module):
         width = x.shape[2]
         q, k, v = self.into(x).reshape(1, -1, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         weight = torch.softmax(q @ k.transpose(2, 3) / (width // self.heads) ** 0.5, dim=-1)
-        return self.out((weight @ v).transpose(1, 2).reshape(1, -1, width))
+        mixed: Tensor = self.out((weight @ v).transpose(1, 2).reshape(1, -1, width))
+        return mixed
 
 
 class _Layer(nn.Module):
@@ -51,7 +52,8 @@ class _Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.norms[0](x + self.attention(x))
         y = self.second(F.gelu(self.first(x.transpose(1, 2)))).transpose(1, 2)
-        return self.norms[1](x + y)
+        normed: Tensor = self.norms[1](x + y)
+        return normed
 
 
 class _Coupling(nn.Module):
@@ -145,7 +147,8 @@ class RvcSynthesizer(nn.Module):
         z = mean + torch.exp(log_deviation * 0.1) * torch.randn_like(mean) * 0.66666 + 0 * p_len.to(mean.dtype)
         for coupling in self.flow:
             z = coupling(z, speaker)
-        return self.generator(z, pitchf, speaker)
+        audio: Tensor = self.generator(z, pitchf, speaker)
+        return audio
 
 
 class Hubert(nn.Module):
@@ -166,7 +169,7 @@ class Hubert(nn.Module):
         )
 
     def forward(self, source: Tensor) -> Tensor:
-        x = source
+        x: Tensor = source
         for index, conv in enumerate(self.convs):
             x = conv(x)
             x = F.gelu(self.norm(x) if index == 0 else x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ DTYPES: Mapping[str, Any] = {
     "tensor(int32)": np.int32,
     "tensor(bool)": np.bool_,
 }
+
+
+MOST_THREADS = 6
+"""More do not make them faster."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,16 @@ class Role:
     required: bool = False
 
 
+def network_threads() -> int:
+    """Threads for networks of this size where the processor runs them: OBS and the picture keep half of the cores."""
+    return max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
+
+
 def open_network(path: Path, what: str) -> OnnxModel:
     """Check and open an ONNX file from a stranger. Raises VoiceModelError."""
     try:
         check_onnx(path, what)
-        return open_onnx(path)
+        return open_onnx(path, threads=network_threads())
     except ModelError as error:
         raise VoiceModelError(str(error)) from error
 

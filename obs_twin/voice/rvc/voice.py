@@ -10,6 +10,7 @@ stream was cut into pushes, and a sample stays where it was but for SOLA's few m
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from obs_twin.voice.gate import LOOKAHEAD_FRAMES, SpeechGate
 from obs_twin.voice.model import F32, F64, VoiceModelError, VoiceSettings
 from obs_twin.voice.resample import AlignedResampler
 from obs_twin.voice.rvc.index import FeatureIndex, open_index
-from obs_twin.voice.rvc.layout import SEARCH_MS, choose
+from obs_twin.voice.rvc.layout import FRAME_MS, SEARCH_MS, choose
 from obs_twin.voice.rvc.nets import (
     CONTENT_HOP,
     CONTENT_RATE_HZ,
@@ -41,6 +42,7 @@ F0_AGAIN = 6  # frames before a block whose F0 is measured again, now that more 
 RMS_HALF = 2  # frames on either side for the loudness, as RVC's 40 ms
 PRIOR_ACTOR_F0_HZ, PRIOR_FRAMES, MEMORY_FRAMES = 150.0, 15, 3000
 LIMIT_KNEE = 0.85
+MEASURED_FROM_S = 5.0  # after so much sound, the cost is known
 
 
 class RvcVoice:
@@ -110,6 +112,7 @@ class RvcVoice:
             MEMORY_FRAMES,
         )
         self._gate = SpeechGate()
+        self._busy_s = self._made_s = 0.0
         longest = max(self._layout.extra, self._layout.context, F0_CONTEXT)
         self._left = longest + longest % 2  # a content frame is two of these
         self._start()
@@ -125,7 +128,19 @@ class RvcVoice:
     @property
     def provider(self) -> str:
         f0 = f", F0 by {self._f0_name}" if self._net.has_f0 else ""
-        return f"RVC on {self._net.provider}; content on {self._content.provider}{f0}"
+        text = f"RVC on {self._net.provider}; content on {self._content.provider}{f0}"
+        if self._made_s > MEASURED_FROM_S and self._busy_s > self._made_s:
+            text += (
+                f". TOO SLOW: {self._busy_s / self._made_s:.1f} s of computing for each second of sound. Raise the "
+                "delay, let a graphics card run it, or convert recordings with obs-twin convert"
+            )
+        return text
+
+    @property
+    def layout_text(self) -> str:
+        """How the stream is cut, in words."""
+        parts = (("block", self._layout.block), ("context", self._layout.context), ("extra", self._layout.extra))
+        return ", ".join(f"{name} {frames * FRAME_MS} ms" for name, frames in (*parts, ("right", self._layout.right)))
 
     def push(self, x: F32) -> F32:
         x = np.clip(np.nan_to_num(np.asarray(x, np.float32).reshape(-1)), -1.0, 1.0)
@@ -192,7 +207,10 @@ class RvcVoice:
         if not gains.any() and previous_gain == 0.0:
             self._joiner.reset()
             return np.zeros(layout.block * self._net.hop_samples, np.float32)
+        begun_s = time.perf_counter()
         made = self._synthesise(sound, start, end)
+        self._busy_s += time.perf_counter() - begun_s
+        self._made_s += layout.block * FRAME_MS / 1000
         made = self._with_loudness(made, heard, start)
         before, after = self._joiner.needed
         hop = self._net.hop_samples
