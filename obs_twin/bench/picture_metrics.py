@@ -21,6 +21,7 @@ F64 = npt.NDArray[np.float64]
 
 _RADII = np.linspace(0.72, 1.22, 51)  # of the outline's distance from the face's middle
 _SEAM_STEP = 4  # of _RADII: a jump is measured over 4 % of that distance, about 3 % of the head's size
+_EDGE_MOVES = 8  # of _RADII
 _MIDDLE = 168  # between the eyes
 # Cheeks, forehead and chin: skin without features.
 _SKIN = (50, 101, 118, 205, 280, 330, 347, 425, 151, 108, 337, 9, 199, 200)
@@ -42,11 +43,15 @@ class Seam:
 
 
 def seam(frame: Image, output: Image, face: FaceObservation) -> Seam:
-    """Compare the largest colour jump near the outline, ray by ray, with the actor's own."""
+    """Compare the colour jumps near the outline, ray by ray, with the actor's own within 8 % of the way.
+
+    So an edge of the actor's that only moved, because the target's face is narrower, is no seam.
+    """
     outline = face.landmarks[OVAL, :2].astype(np.float64)
     middle = face.landmarks[:MESH_POINTS, :2].mean(0).astype(np.float64)
     rays = middle + (outline - middle)[:, None] * _RADII[None, :, None]
-    excess = np.maximum(0.0, _largest_jump(output, rays, face) - _largest_jump(frame, rays, face))
+    own = cv2.dilate(_jumps(frame, rays, face), np.ones((1, 2 * _EDGE_MOVES + 1), np.uint8))
+    excess = np.maximum(0.0, _jumps(output, rays, face) - own).max(axis=1)
     angle = np.degrees(np.arctan2(*(outline - middle).T[::-1]))  # 90 is down
     forehead = (angle < -40) & (angle > -140)
     jaw = (angle > 25) & (angle < 155)
@@ -149,16 +154,15 @@ def lab(colours: npt.NDArray[np.floating]) -> F32:
     return converted.reshape(np.shape(colours))
 
 
-def _largest_jump(picture: Image, rays: F64, face: FaceObservation) -> F64:
-    """(rays,) the largest Lab distance between two points of a ray 4 % apart, after smoothing away pores and noise."""
+def _jumps(picture: Image, rays: F64, face: FaceObservation) -> F32:
+    """(rays, steps) Lab distances between points of a ray that lie 4 % apart, pores and noise smoothed away."""
     x0, y0 = np.maximum(np.floor(rays.min(axis=(0, 1))).astype(int) - 4, 0)
     x1, y1 = np.ceil(rays.max(axis=(0, 1))).astype(int) + 5
     sigma = max(0.6, face.head.scale * 0.006)
     soft = np.asarray(cv2.GaussianBlur(picture[y0:y1, x0:x1], (0, 0), sigma), np.uint8)
     colours = lab(_samples(soft, (rays - (x0, y0)).reshape(-1, 2)).reshape(*rays.shape[:2], 3))
-    jumps = np.linalg.norm(colours[:, _SEAM_STEP:] - colours[:, :-_SEAM_STEP], axis=2)
-    largest: F64 = jumps.max(axis=1)
-    return largest
+    jumps: F32 = np.linalg.norm(colours[:, _SEAM_STEP:] - colours[:, :-_SEAM_STEP], axis=2)
+    return jumps
 
 
 def _skin(picture: Image, face: FaceObservation) -> F64:
