@@ -1,7 +1,6 @@
 """Train the voice adapter, from text to `models/voice_adapter.onnx`. Stopped at any time, it goes on where it was.
 
-    python -m obs_twin.voice.training.adapter --out models/voice_adapter.onnx --work FOLDER \\
-        --text FILES --kokoro MODEL --kokoro-voices FOLDER
+    python -m obs_twin.voice.training.adapter --out models/voice_adapter.onnx --work FOLDER
 
 Every loss, and the figures on sentences and voices that were kept out, go to FOLDER/log.jsonl.
 """
@@ -93,15 +92,17 @@ class Training:
     def run(self) -> None:
         began = saved = published = time.monotonic()
         sums: dict[str, float] = {}
+        summed = 0
         before_s = self._seconds
         while self._step < self.plan.steps:
             for name, value in self._advance().items():
                 sums[name] = sums.get(name, 0.0) + value
+            summed += 1
             now = time.monotonic()
             self._seconds = before_s + now - began
             if self._step % REPORT_STEPS == 0:
-                self._report({name: value / REPORT_STEPS for name, value in sums.items()})
-                sums = {}
+                self._report({name: value / summed for name, value in sums.items()})
+                sums, summed = {}, 0
                 self._corpus.refresh()
             if now - saved > CHECKPOINT_S:
                 self._save()
@@ -201,8 +202,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     make_shards(arguments, range(arguments.hibari_shards), with_kokoro=False)
-    if arguments.kokoro is not None:
-        make_shards(arguments, range(arguments.kokoro_shards), with_kokoro=True)
+    make_shards(arguments, range(arguments.kokoro_shards), with_kokoro=True)
     plan = Plan(
         arguments.steps,
         arguments.batch,

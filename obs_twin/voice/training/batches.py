@@ -13,6 +13,7 @@ import torch
 from obs_twin.voice.training.network import LATENT_SIZE, TAP_SIZE, TAPS, Targets
 
 CROP_FRAMES = 96
+KOKORO_WEIGHT = 5.0  # a window of it is drawn so much more often: it is scarce, and varied
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -42,12 +43,14 @@ class Corpus:
             with np.load(path) as file:
                 self._shards[path.name] = {name: file[name] for name in file.files}
         if new:
-            rows = []
-            for number, shard in enumerate(self._shards.values()):
+            rows, weights = [], []
+            for number, (name, shard) in enumerate(self._shards.items()):
                 starts, length = shard["starts"][:-1], np.diff(shard["starts"])
                 rows.append(np.stack([np.full(len(starts), number), starts, length], axis=1)[~shard["held_out"]])
+                worth = KOKORO_WEIGHT if name.startswith("kokoro") else 1.0
+                weights.append(np.minimum(rows[-1][:, 2], 2 * CROP_FRAMES) * worth)
             self._windows = np.concatenate(rows)
-            weight = np.minimum(self._windows[:, 2], 2 * CROP_FRAMES).astype(np.float64)
+            weight = np.concatenate(weights)
             self._chance = np.cumsum(weight / weight.sum())
 
     def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,7 @@
 again, in any order, by any number of processes, while the training already runs on those that exist.
 
     python -m obs_twin.voice.training.dataset --work FOLDER --shards 0:36            # hibari, 75 s of CPU each 1 h
-    python -m obs_twin.voice.training.dataset --work FOLDER --kokoro MODEL --kokoro-voices FOLDER --shards 0:3
+    python -m obs_twin.voice.training.dataset --work FOLDER --shards 0:5 --kokoro
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from obs_twin.voice.training.features import Moonshine, ShardWriter
-from obs_twin.voice.training.kokoro import Kokoro, read_styles
+from obs_twin.voice.training.kokoro import Kokoro
+from obs_twin.voice.training.sources import fetch_all, kokoro_model, kokoro_styles, prose_files
 from obs_twin.voice.training.speech import F32, Hibari, Narrator, SpeechError
 from obs_twin.voice.training.texts import Writer, is_held_out
 from obs_twin.zoo.derive import derived_path
@@ -56,11 +57,9 @@ def make_shard(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say where the networks and the texts come from."""
+    """The arguments that say where things lie and what to read aloud."""
     parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made on the way")
-    parser.add_argument("--text", type=Path, nargs="*", default=[], help="prose: WordNet data files, public books")
-    parser.add_argument("--kokoro", type=Path, help="Kokoro-82M as ONNX; without it hibari alone speaks")
-    parser.add_argument("--kokoro-voices", type=Path, help="folder with Kokoro's voices (*.bin)")
+    parser.add_argument("--text", type=Path, nargs="*", default=[], help="further prose to read aloud")
     parser.add_argument("--seed", type=int, default=4)
 
 
@@ -68,16 +67,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     add_arguments(parser)
     parser.add_argument("--shards", default="0:36", help="first:last+1")
+    parser.add_argument("--kokoro", action="store_true", help="shards of Kokoro's voices, not of hibari's")
     arguments = parser.parse_args()
     first, last = (int(part) for part in arguments.shards.split(":"))
-    make_shards(arguments, range(first, last), arguments.kokoro is not None)
+    make_shards(arguments, range(first, last), arguments.kokoro)
 
 
 def make_shards(arguments: argparse.Namespace, indices: range, with_kokoro: bool) -> None:
-    """Make those of the shards that do not exist yet.
+    """Make those of the shards that do not exist yet, after fetching what they are made from.
 
     Raises:
-        ValueError: Kokoro is wanted and its voices are not named.
+        ModelError: something cannot be fetched.
     """
     work: Path = arguments.work
     networks, data = work / "networks", work / "data"
@@ -87,14 +87,13 @@ def make_shards(arguments: argparse.Namespace, indices: range, with_kokoro: bool
         return
     for folder in (networks, data):
         folder.mkdir(parents=True, exist_ok=True)
+    fetch_all()
     moonshine = Moonshine(derived_path("moonshine_taps"))
     narrator = Narrator(networks)
     kokoro = None
     if with_kokoro:
-        if arguments.kokoro is None or arguments.kokoro_voices is None:
-            raise ValueError("Kokoro's speech needs both --kokoro and --kokoro-voices")
-        kokoro = Kokoro(arguments.kokoro, read_styles(arguments.kokoro_voices), narrator.hibari, networks)
-    writer = Writer(arguments.text)
+        kokoro = Kokoro(kokoro_model(networks), kokoro_styles(), narrator.hibari, networks)
+    writer = Writer([*prose_files(), *arguments.text])
     for index, path in missing.items():
         if path.is_file():  # made by another process meanwhile
             continue

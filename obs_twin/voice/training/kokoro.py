@@ -25,20 +25,6 @@ from obs_twin.voice.training.speech import FRAME_SAMPLES, VOICED_HZ, Hibari, Spe
 F32 = npt.NDArray[np.float32]
 
 HELD_OUT_VOICES = ("af_bella", "am_adam", "bf_isabella", "bm_lewis")
-STYLE_SHAPE = (510, 256)  # a style per number of tokens
-
-
-def read_styles(folder: Path) -> dict[str, F32]:
-    """{voice: (510, 256)} of every `*.bin` in `folder`.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: a file has another size.
-    """
-    styles = {path.stem: np.fromfile(path, "<f4").reshape(STYLE_SHAPE) for path in sorted(folder.glob("*.bin"))}
-    if not styles:
-        raise FileNotFoundError(f"No Kokoro voices (*.bin) in {folder}. The npm package kokoro-js has them in voices/.")
-    return styles
 
 
 class Kokoro:

@@ -3,8 +3,8 @@
 * templates of everyday talk, numbers, dates and names, written for this purpose;
 * sentences out of the docstrings of the standard library and of installed packages (PSF, BSD);
 * runs of random words out of the lexicon of hibari-tts (Apache-2.0), for rare sounds in every neighbourhood;
-* prose files, if given: WordNet's glosses and examples (`data.noun`, `data.verb`, ...: WordNet licence, free for
-  any use), and any text, for instance a public-domain book.
+* prose: WordNet's glosses and examples (`data.noun`, ...: WordNet licence, free for any use), the American Standard
+  Version of the Bible (1901, public domain), and any further text.
 
 Whether a sentence is held out for evaluation follows from its own checksum, so no split can leak.
 """
@@ -133,7 +133,7 @@ def docstring_sentences() -> list[str]:
         modules = [package]
         for info in pkgutil.iter_modules(getattr(package, "__path__", [])):
             full_name = f"{name}.{info.name}"
-            if not info.name.startswith(("_", "test")):
+            if not info.name.startswith(("_", "test", "conftest")):
                 with contextlib.suppress(Exception):
                     modules.append(importlib.import_module(full_name))
         for module in modules:
@@ -156,6 +156,8 @@ def prose_sentences(path: Path) -> list[str]:
         OSError: the file cannot be read.
     """
     text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix == ".py":  # a package that holds its text in one long literal
+        text = re.sub(r"[\[\]]", "", text.split('"""')[1])
     if not path.name.startswith("data."):
         return sorted(set(_sentences(text)))
     found = set()
