@@ -12,7 +12,7 @@ from obs_twin.host.filters import DEFAULTS, FaceFilter
 
 
 def test_both_sides_mean_the_same() -> None:
-    assert dfm_controls.DEFAULTS == {dfm_controls.PREFIX + key: value for key, value in asdict(DfmSettings()).items()}
+    assert {dfm_controls.PREFIX + key: value for key, value in asdict(DfmSettings()).items()} == dfm_controls.DEFAULTS
     limits = {key: (low, high) for key, _name, low, high, _step, _default in dfm_controls.SLIDERS}
     assert limits == face_settings._LIMITS
     choices = {key: tuple(value for _shown, value in options) for key, _name, options, _ in dfm_controls.CHOICES}
