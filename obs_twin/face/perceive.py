@@ -272,6 +272,7 @@ class FacePerceiver:
                 continue
             if self._choice.accepts(bgr, found[0]):
                 self._strangers = 0
+                self.refused = False
                 return found
             self.refused = True
         # Looking at strangers' faces costs time.
