@@ -75,7 +75,7 @@ def test_a_shadow_on_the_side_of_the_photo_is_lifted_and_features_stay() -> None
     cheek = observation.landmarks[[93, 132, 234, 123, 147]][:, :2]
     x1, y0, y1 = int(cheek[:, 0].min()) + 35, 200, 420
     shaded[y0:y1, :x1] = shaded[y0:y1, :x1] * 0.35
-    lifted = without_side_shadows(shaded, observation)
+    lifted = without_side_shadows(shaded, observation, np.full(shaded.shape[:2], 255, np.uint8))
     inner = (slice(260, 340), slice(x1 - 22, x1 - 8))
     assert lifted[inner].mean() > 1.5 * shaded[inner].mean()
     assert lifted[inner].mean() < 1.15 * picture[inner].mean()

@@ -31,7 +31,6 @@ from obs_twin.face.topology import (
     LIPS_OUTER,
     MESH_POINTS,
     MIRROR,
-    OVAL,
     RIGHT_BROW,
     RIGHT_EYE,
     TRIANGLES,
@@ -44,10 +43,10 @@ _MIN_PX, _MAX_PX = 192, 560  # of the head in the atlas
 _BORDER_PX = 8
 _LIPS_APART = 0.08  # in the layout, so that no lip lies over the other
 _GRAZING, _SQUARE = 0.15, 0.75  # cosine of the viewing angle: below the first nothing is seen, above the second all
+_RIM, _LEAST = np.float32(0.008), np.float32(0.15)
 _MIRRORED = 0.02  # how much the other side of the face counts against what was seen
 _LIGHT_RADIUS = 0.25
-_STRANGE_TINT, _STRANGE_DARK = 0.28, 0.35  # log units from the skin's colour, and below its darker parts
-_RIM = 0.28  # where that is looked for, from the outline inwards
+_FIRST = 3.0  # how much more the first photo counts, whose features are in the right place for its own light
 _SAME_EXPRESSION = 0.03  # in units of the head's size
 _BANDS = 5
 
@@ -64,11 +63,13 @@ class Layer:
     Attributes:
         picture: `(H, W, 3) uint8`, in the first photo's light.
         weight: `(H, W) float32`, how well the photo shows each pixel's skin; 0 not at all.
+        skin: `(H, W) float32`, how sure it is that this is skin, 0..1.
         expression: `(478, 3) float32`, its face in the head's axes.
     """
 
     picture: Image
     weight: FloatArray
+    skin: FloatArray
     expression: FloatArray
 
 
@@ -124,7 +125,7 @@ def build_atlas(photos: Sequence[TargetPhoto]) -> Atlas:
     for photo in photos:
         facing = _facing(photo.observation)
         gains = None if photo is photos[0] else _gains(first, photo.observation, facing)
-        quality = min(photo.observation.head.scale / head_px, 1.0) ** 2 * photo.fineness
+        quality = min(photo.observation.head.scale / head_px, 1.0) ** 2 * (_FIRST if photo is photos[0] else 1.0)
         for mirrored in (False, True):
             layers.append(_layer(photo, points, size, head_px, facing, gains, mirrored))
             part = np.float32(quality * (_MIRRORED if mirrored else 1.0)) * layers[-1].weight
@@ -134,8 +135,9 @@ def build_atlas(photos: Sequence[TargetPhoto]) -> Atlas:
                 part = part * (1 - np.float32(strange) * _painted(marks, points, size))
             seen.append(part)
     picture = layers[0].picture if len(photos) == 1 and not _one_sided(layers[0]) else _joined(layers, seen)
-    known = np.maximum.reduce([layer.weight for layer in layers]) > 0
-    picture = _filled(picture, known)
+    known = np.maximum.reduce([layer.skin for layer in layers])[..., None]
+    around = _filled(picture, known[..., 0] > 0.9)
+    picture = np.asarray(around + (picture - around.astype(np.float32)) * known + np.float32(0.5), np.uint8)
     tones = _tones(picture, points, head_px)
     painted = tuple(_painted(marks, points, size) for marks in moving)
     return Atlas(pyramid(picture), points, head_px, neutral, tones, tuple(layers[::2]), painted)
@@ -219,26 +221,17 @@ def _layer(
     marks = np.stack([facing[rows], np.ones(MESH_POINTS, np.float32)], axis=1).astype(np.float32)
     light = None if gains is None else np.ascontiguousarray(gains[rows])
     draw(pack(photo.levels[index]), np.ascontiguousarray(source[rows]), points, TRIANGLES, picture, light, marks, drawn)
-    weight = np.maximum(drawn[..., 0], (drawn[..., 1] > 0) * 2) * np.float32(1 / 255)
-    weight *= _is_face(picture, weight, points, head_px)
-    return Layer(picture, np.asarray(weight, np.float32), photo.observation.local)
-
-
-def _is_face(picture: Image, weight: FloatArray, points: FloatArray, head_px: float) -> FloatArray:
-    """`(H, W)` 0 where the rim of the mesh shows what is behind the face: another colour than all of its front."""
-    outline = np.zeros(weight.shape, np.uint8)
-    cv2.polylines(outline, [np.round(points[OVAL]).astype(np.int32)], True, 255, max(round(2 * _RIM * head_px), 1))
-    rim, front = (outline > 0) & (weight > 0) & (weight < 0.7), (outline == 0) & (weight > 0.9)
-    if not front.any():
-        return np.ones(weight.shape, np.float32)
-    logs = np.log(cv2.GaussianBlur(picture, (0, 0), 1.5).astype(np.float32) + np.float32(8))
-    brightness = logs.mean(axis=2, keepdims=True)
-    tint = logs - brightness
-    away = np.abs(tint - np.median(tint[front], axis=0)).max(axis=2) / _STRANGE_TINT
-    dark = (np.percentile(brightness[front], 10) - brightness[..., 0]) / _STRANGE_DARK
-    strange = (rim & (np.maximum(away, dark) > 1)).astype(np.uint8)
-    side = 2 * round(0.03 * head_px) + 1
-    return np.asarray(1 - cv2.dilate(strange, np.ones((side, side), np.uint8)) * rim, np.float32)
+    weight = drawn[..., 0] * np.float32(1 / 255)
+    # Better the first photo's rim, smeared as it is, than nothing; other photos' only where they show something.
+    weight = (
+        np.maximum(weight, (drawn[..., 1] > 0) * _RIM) if gains is None and not mirrored else weight * (weight > _LEAST)
+    )
+    skin = pack(np.asarray(cv2.merge([cv2.resize(photo.skin, photo.levels[index].shape[1::-1])] * 3), np.uint8))
+    face = np.zeros((*size, 3), np.uint8)
+    draw(skin, np.ascontiguousarray(source[rows]), points, TRIANGLES, face)
+    skin_share = face[..., 0] * np.float32(1 / 255)
+    weight = np.asarray(weight * skin_share, np.float32)
+    return Layer(picture, weight, np.where(weight > 0, skin_share, np.float32(0)), photo.observation.local)
 
 
 def _one_sided(layer: Layer) -> bool:
@@ -250,13 +243,13 @@ def _one_sided(layer: Layer) -> bool:
 
 def _joined(layers: Sequence[Layer], weights: Sequence[FloatArray]) -> Image:
     """The layers' pictures mixed by `weights`, each band of detail over ramps of its own width."""
-    total = np.maximum(np.add.reduce([w**2 for w in weights]), 1e-9)
+    # Where nothing is known all count alike, so that the ramps do not run into black.
+    weights = [w + np.float32(1e-4) for w in weights]
+    total = np.add.reduce([w**2 for w in weights])
     known = np.add.reduce([layer.weight for layer in layers]) > 0
     bands: list[FloatArray] = []
     for layer, weight in zip(layers, weights, strict=True):
         share = np.asarray(weight**2 / total, np.float32)
-        if share.max() < 0.01:
-            continue
         picture = _filled(layer.picture, layer.weight > 0).astype(np.float32)
         for band in range(_BANDS):
             last = band == _BANDS - 1

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from obs_twin.face.observation import FaceObservation, FloatArray
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.shadows import without_side_light, without_side_shadows
+from obs_twin.face.skin import face_mask
 from obs_twin.face.topology import LIPS_INNER, LIPS_OUTER, MESH_POINTS, OVAL
 
 Image = npt.NDArray[np.uint8]
@@ -39,13 +40,13 @@ class TargetPhoto:
         levels: the picture, each `_LEVEL_STEP` smaller than the one before, `(h, w, 3) uint8` BGR.
         observation: the face in pixels of `levels[0]`.
         texture_points: `(468, 2) float32`, where in `levels[0]` each mesh point takes its colour from.
-        fineness: how sharp it is, 0..1.
+        skin: `(H, W) uint8`, 255 where `levels[0]` shows the face and not hair or background.
     """
 
     levels: tuple[Image, ...]
     observation: FaceObservation
     texture_points: FloatArray
-    fineness: float = 1.0
+    skin: Image
 
     def level_for(self, size_px: float) -> tuple[int, FloatArray]:
         """The index of the level whose pixels come closest to a head of `size_px` on screen, not coarser; and its uv.
@@ -120,12 +121,13 @@ def photo_from(
     again = perceiver.perceive(face)
     if again is not None:
         perceiver.reset()
-        face = without_side_shadows(without_side_light(face, again), again)
+        skin = face_mask(face, again)
+        face = without_side_shadows(without_side_light(face, again), again, skin)
         again = perceiver.perceive(face)  # exactly the picture that is kept
     perceiver.reset()
     if again is None:
         raise FaceModelError(f"The face in {name} could not be measured. Use a sharper photo from the front.")
-    return TargetPhoto(pyramid(face), again, _texture_points(again.landmarks))
+    return TargetPhoto(pyramid(face), again, _texture_points(again.landmarks), skin)
 
 
 def _texture_points(landmarks: FloatArray) -> FloatArray:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.face.observation import FaceObservation, FloatArray
-from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, LIPS_OUTER, MESH_POINTS, MIRROR, OVAL, RIGHT_BROW, RIGHT_EYE
+from obs_twin.face.skin import feature_mask
+from obs_twin.face.topology import MESH_POINTS, MIRROR, OVAL
 
 Image = npt.NDArray[np.uint8]
 
@@ -68,13 +69,14 @@ def _spread(places: FloatArray, values: FloatArray, shape: list[int], head_px: f
     return np.asarray(mixed / (weight + np.float32(0.05))[..., None], np.float32)
 
 
-def without_side_shadows(picture: Image, observation: FaceObservation) -> Image:
-    """The `picture` `(H, W, 3) uint8` of one face, its side shadows lifted."""
+def without_side_shadows(picture: Image, observation: FaceObservation, face: Image) -> Image:
+    """The `picture` `(H, W, 3) uint8` of one face, its side shadows lifted where `face` `(H, W)` is 255."""
     scale = min(_WORK_PX / observation.head.scale, 1.0)
     head_px = observation.head.scale * scale
     small = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     points = observation.landmarks[:, :2] * np.float32(scale)
-    skin, zone = _skin_and_zone(small.shape[:2], points, head_px)
+    seen = np.asarray(cv2.resize(face, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA), np.uint8)
+    skin, zone = _skin_and_zone(seen, points, head_px)
     if not (skin > 0).any():
         return picture
     logs = np.log(small.astype(np.float32) + _DARKEST)
@@ -88,15 +90,12 @@ def without_side_shadows(picture: Image, observation: FaceObservation) -> Image:
     return np.asarray(np.clip((picture + _DARKEST) * np.exp(full) - _DARKEST, 0, 255), np.uint8)
 
 
-def _skin_and_zone(shape: tuple[int, ...], points: FloatArray, head_px: float) -> tuple[Image, FloatArray]:
+def _skin_and_zone(face: Image, points: FloatArray, head_px: float) -> tuple[Image, FloatArray]:
     """`(H, W)`: where plain skin is (255), and how much its shadows are lifted (0..1)."""
+    shape = face.shape
     inside = np.zeros(shape, np.uint8)
     cv2.fillPoly(inside, [np.round(points[OVAL]).astype(np.int32)], 255)
-    skin = inside.copy()
-    for part in (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, LIPS_OUTER):
-        hull = cv2.convexHull(np.round(points[part]).astype(np.int32))
-        cv2.fillConvexPoly(skin, hull, 0)
-        cv2.polylines(skin, [hull], True, 0, max(round(0.06 * head_px), 1))
+    skin = np.where(feature_mask(shape, points, 0.03 * head_px) > 0, 0, np.minimum(inside, face)).astype(np.uint8)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3) / np.float32(head_px)
     t = np.clip(1 - depth / _BAND, 0, 1)
     mouth, chin = points[[78, 308]].mean(0), points[152]
