@@ -77,7 +77,7 @@ def test_a_thing_is_found_where_it_is(name: str) -> None:
 
 
 def brightened(picture: Image, factor: float | npt.NDArray[np.float64]) -> Image:
-    return np.clip(picture * factor, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture * factor, 0, 255), np.uint8)
 
 
 def test_light_shadow_and_expression_are_no_things() -> None:
@@ -100,6 +100,7 @@ def test_the_thing_is_seen_unchanged_before_the_twin() -> None:
         picture = frames[step].copy()
         truth = put(picture, thing, mask, 200, 270)
         seen = perceiver.perceive(picture)
+    assert seen is not None
     after = picture.copy()
     twin.render(after, seen)
     core = (cv2.erode(truth, np.ones((15, 15), np.uint8)) > 0) & inside_face(seen)
