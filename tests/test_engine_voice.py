@@ -10,8 +10,12 @@ import pytest
 from obs_twin.engine.notices import Notices, spoken_notice
 from obs_twin.engine.twins import TwinLibrary
 from obs_twin.engine.voice import VoiceWorker
+from obs_twin.link.paths import ensure, user_dirs
 from obs_twin.link.sound import REVEAL, SoundRing
 from obs_twin.twin.log import SessionLog
+from obs_twin.twin.make import PartFiles, write_pack
+from obs_twin.twin.synthetic.speech import speak
+from obs_twin.voice.target import analyse
 from obs_twin.zoo.store import ModelStore
 
 RATE_HZ = 48_000
@@ -105,3 +109,32 @@ def test_a_notice_is_off_only_with_a_reason_and_both_are_logged(session: Session
     notices.observe("voice", {"spoken_notice": False, "disclosure_off_reason": "rehearsal"})
     notices.observe("voice", {"spoken_notice": True, "disclosure_off_reason": "rehearsal"})
     assert [(e["event"], e["notice"]) for e in session.events()] == [("override", "spoken"), ("restore", "spoken")]
+
+
+def test_the_light_voice_may_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session: SessionLog) -> None:
+    monkeypatch.setenv("OBS_TWIN_CACHE", str(user_dirs().cache))  # where the models are
+    monkeypatch.setenv("OBS_TWIN_HOME", str(tmp_path / "home"))
+    speech = speak("The morning train was late, so we walked along the river and talked.")
+    analyse(speech.samples, speech.sample_rate_hz).save(tmp_path / "target.json")
+    part = PartFiles("voice", "neural", {"voice/target.json": tmp_path / "target.json"}, "test")
+    write_pack(
+        ensure(user_dirs().packs) / "nova", name="nova", display_name="Nova", subject_kind="synthetic", parts=[part]
+    )
+    ring = SoundRing.create(RATE_HZ, 2, 8 * RATE_HZ)
+    ring.header.delay_samples = DELAY
+    worker = VoiceWorker(
+        SoundRing.open(ring.shared.handle, ring.shared.bytes), TwinLibrary(ModelStore(), session), "Mic"
+    )
+    try:
+        for converter, provider, priced in (("own", "Moonshine", True), ("light", "WORLD", False)):
+            worker.settings = {"twin": "nova", "converter": converter}
+            deadline = time.monotonic() + 60
+            while provider not in worker.status()["voice"]["provider"] and time.monotonic() < deadline:
+                feed(ring, 0.05)
+            assert worker.problem == ""
+            state = worker.status()["voice"]
+            assert provider in state["provider"]
+            assert bool(state["delays"]) == priced
+    finally:
+        worker.stop()
+        ring.close()

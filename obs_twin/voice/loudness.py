@@ -23,8 +23,8 @@ PRIOR_STEPS = 4.0
 PRIOR_DB = 0.0  # of a close microphone against the built-in voice
 PRIOR_VOICE_DB = -22.0
 MOST_GAIN_DB = 15.0
-FOLLOW = 0.45  # share of the difference from step to step that is made up
-RISE_LIMIT_DB, FALL_LIMIT_DB = 6.0, 12.0
+FOLLOW = 0.65  # share of the difference from step to step that is made up
+RISE_LIMIT_DB, FALL_LIMIT_DB = 9.0, 12.0
 FORGET_DB_PER_STEP = 0.05
 SPEECH_RANGE_DB = 20.0  # steps so far below the loudest of late tell of pauses, not of the voice's level
 

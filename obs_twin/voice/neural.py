@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,12 @@ def open_neural(
         delay_budget_ms=delay_budget_ms,
         settings=settings,
     )
+
+
+@lru_cache(maxsize=1)
+def _store() -> ModelStore:
+    """One store for all voices of this process: it checks each file once."""
+    return ModelStore()
 
 
 class NeuralVoice:

@@ -134,6 +134,8 @@ DERIVED: Mapping[str, Derived] = {
 }
 
 _lock = threading.Lock()
+_known_whole: dict[Path, tuple[int, int]] = {}
+"""Size and time of the files whose sha256 was computed and found right."""
 
 
 def derived_path(name: str, store: ModelStore | None = None) -> Path:
@@ -149,7 +151,7 @@ def derived_path(name: str, store: ModelStore | None = None) -> Path:
     with _lock:
         path = store.cache_dir / f"{name}-{_key(name, recipe, store)}.onnx"
         digest = path.with_suffix(".sha256")
-        if path.is_file() and digest.is_file() and digest.read_text(encoding="ascii").strip() == sha256_of(path):
+        if _is_whole(path, digest):
             return path
         content = _built(name, recipe, {source: store.path(source) for source in recipe.sources})
         try:
@@ -165,6 +167,20 @@ def derived_path(name: str, store: ModelStore | None = None) -> Path:
                 "let OBS_TWIN_CACHE name a folder on another disk."
             ) from error
         return path
+
+
+def _is_whole(path: Path, digest: Path) -> bool:
+    """Whether the file is what was built; computed once, and again when its size or time has changed."""
+    try:
+        stat = path.stat()
+        mark = (stat.st_size, stat.st_mtime_ns)
+        if _known_whole.get(path) != mark:
+            if digest.read_text(encoding="ascii").strip() != sha256_of(path):
+                return False
+            _known_whole[path] = mark
+    except OSError:
+        return False
+    return True
 
 
 def sources_of(names: Sequence[str]) -> list[str]:
