@@ -4,9 +4,9 @@
     python -m obs_twin.bench.dfm --resolution 320
     python -m obs_twin.bench.dfm --model FILE.dfm
 
-The bare network and the whole frame (cut out, network, masks, colours, put back) are timed in turn in one run, in processor time
-of the one thread that does it and in time by the clock; beside other work only the first can be compared. Speed does not
-depend on what the weights are.
+The bare network and the whole frame (cut out, network, masks, colours, put back) are timed in turn in one run, in
+processor time of the one thread that does it and in time by the clock; beside other work only the first can be
+compared. Speed does not depend on what the weights are.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.bench.machine import machine
 from obs_twin.face.dfm.model import DfmModel, open_dfm
 from obs_twin.face.dfm.settings import DfmSettings
 from obs_twin.face.dfm.twin import DfmTwin
@@ -168,6 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(
                 f"{model.layout.describe()}\n{model.provider}; frame {width} x {height}, head {seen.head.scale:.0f} px"
             )
+            print(machine())
             measure(model, frame, seen, args.rounds, settings)
             if args.in_flight:
                 in_flight(DfmTwin(model), frame, seen, max(4, args.rounds), settings)
