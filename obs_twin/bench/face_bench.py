@@ -112,6 +112,7 @@ def _score_movement(run: FaceRun, rate_hz: float, bench: Bench, result: FaceScor
     actor_curves, twin_curves = landmarks.curves(run.seen), landmarks.curves(twin)
     for name, least in landmarks.LEAST_MOVEMENT.items():
         result.scores[f"{name}_r"] = landmarks.correlation(actor_curves[name], twin_curves[name], least)
+        result.scores[f"{name}_depth"] = landmarks.depth(actor_curves[name], twin_curves[name], least)
         result.curves[name] = (actor_curves[name].tolist(), twin_curves[name].tolist())
     own, drawn = landmarks.jitter(run.seen, rate_hz), landmarks.jitter(twin, rate_hz)
     result.scores["jitter_actor"], result.scores["jitter_twin"] = own, drawn

@@ -24,6 +24,7 @@ Observations = Sequence[FaceObservation | None]
 
 _LIP_UPPER, _LIP_LOWER = 13, 14  # the middle of the inner lips
 _EYE_CORNERS = ((33, 133), (362, 263))
+_SHUT_SHARE = 0.7  # of the usual opening, below which an eye is closing
 _SLOW_S = 0.2  # what changes slower than this is movement, faster is jitter (or a blink)
 
 
@@ -103,7 +104,10 @@ def expression_error(actor: Observations, twin: Observations) -> F64:
 
 
 def curves(seen: Observations) -> dict[str, F64]:
-    """{"eyes": opening, "mouth": gap over head size, "gaze": 0..1 across the eye}, each (T,), NaN without a face."""
+    """{"eyes": opening, "mouth": gap over head size, "gaze": 0..1 across the eye}, each (T,), NaN without a face.
+
+    Gaze is NaN while the eyes are shut, too.
+    """
     eyes, mouth, gaze = (np.full(len(seen), np.nan) for _ in range(3))
     for i, face in enumerate(seen):
         if face is None:
@@ -118,6 +122,8 @@ def curves(seen: Observations) -> dict[str, F64]:
                 for (a, b), iris in zip(corners, irises, strict=True)
             ]
         )
+    if not np.isnan(eyes).all():
+        gaze[eyes < _SHUT_SHARE * np.nanmedian(eyes)] = np.nan
     return {"eyes": eyes, "mouth": mouth, "gaze": gaze}
 
 
@@ -132,6 +138,15 @@ def correlation(a: F64, b: F64, least: float = 0.0) -> float:
     if len(x) < 10 or x.std() < 1e-9 or y.std() < 1e-9 or np.ptp(np.percentile(x, [2, 98])) < least:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])
+
+
+def depth(a: F64, b: F64, least: float = 0.0) -> float:
+    """How far `b` moves (2nd to 98th percentile) over how far `a` does: 0.5 is a blink that closes halfway."""
+    both = ~(np.isnan(a) | np.isnan(b))
+    if both.sum() < 10:
+        return float("nan")
+    first, second = (float(np.ptp(np.percentile(curve[both], [2, 98]))) for curve in (a, b))
+    return second / first if first >= max(least, 1e-9) else float("nan")
 
 
 def jitter(seen: Observations, rate_hz: float) -> float:

@@ -30,7 +30,9 @@ COLUMNS = {
     "identity_jump": ("jump", 2),
     "expression": ("expression", 4),
     "eyes_r": ("blink r", 2),
+    "eyes_depth": ("blink depth", 2),
     "mouth_r": ("mouth r", 2),
+    "mouth_depth": ("mouth depth", 2),
     "gaze_r": ("gaze r", 2),
     "jitter_ratio": ("jitter", 2),
     "still": ("still", 2),
@@ -59,7 +61,8 @@ STRESS_SHOWN = (
 MEANINGS = (
     "Distances are those of dlib's face embedding: below 0.6 is taken for one person. Jump: the largest step from one "
     "frame to the next. Expression: mean error of the landmarks re-detected on the twin, shape taken out, as a share "
-    "of the distance between the pupils. Blink, mouth, gaze: correlation of the twin's curve with the actor's. "
+    "of the distance between the pupils. Blink, mouth, gaze: correlation of the twin's curve with the actor's; "
+    "depth: how far it goes, over how far the actor's does. "
     "Jitter: movement quicker than 0.2 s, twin over actor; still: the same for an actor who does not move. Flicker: "
     "changes of skin colour in time, twin over actor. Seam: how much more the colour jumps through the outline than on "
     "the actor's own face (Lab units, 3 is seen). Skin and neck: Lab distance of the twin's skin from the actor's own. "

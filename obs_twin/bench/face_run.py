@@ -16,13 +16,14 @@ from obs_twin.face.observation import FaceObservation, Rect
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.registry import FaceModel
 from obs_twin.face.settings import FaceSettings
-from obs_twin.face.smooth import smooth
+from obs_twin.face.smooth import MAX_GAP_NS, smooth
 from obs_twin.zoo.store import ModelStore
 
 Image = npt.NDArray[np.uint8]
 
 WINDOW_NS = 350_000_000
-LOOKAHEAD_NS = 200_000_000
+LOOKAHEAD_NS = 233_000_000
+BRIDGE_NS = MAX_GAP_NS + 50_000_000  # how far a frame without a face looks for one
 STAGES = ("perceive", "smooth", "face")
 
 
@@ -121,11 +122,8 @@ def run_face(
         with _Timed(run.stage_ms["perceive"]):
             run.seen.append(perceiver.perceive(frame))
     for i, frame in enumerate(frames):
-        near = [
-            k
-            for k in range(len(frames))
-            if -WINDOW_NS <= times_ns[k] - times_ns[i] <= LOOKAHEAD_NS + round(1e9 / rate_hz)
-        ]
+        before_ns, after_ns = (WINDOW_NS, LOOKAHEAD_NS) if run.seen[i] is not None else (BRIDGE_NS, BRIDGE_NS)
+        near = [k for k, time_ns in enumerate(times_ns) if -before_ns <= time_ns - times_ns[i] <= after_ns]
         with _Timed(run.stage_ms["smooth"]):
             steady = smooth([run.seen[k] for k in near], [times_ns[k] for k in near], near.index(i))
         output = frame.copy()
