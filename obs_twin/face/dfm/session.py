@@ -1,9 +1,9 @@
-"""Running one network for many frames at once.
+"""Running one network for several frames at once.
 
-On the processor, one ONNX Runtime session is run by as many threads as there are frames in flight: the weights lie in
-memory once, and frames on single cores give more frames a second than one frame on all cores. On a graphics card,
-frames take turns: the card is full with one, DirectML allows no second run of a session anyway, and the results stay on
-the card until the one copy that is needed (IO binding). The frames' order is the caller's to keep.
+On the processor, two frames at a time run through one ONNX Runtime session, each on half of the cores: the weights lie
+in memory once, and what one frame leaves idle (small layers, cutting out, putting back) the other uses. On a graphics
+card, frames take turns: the card is full with one, DirectML allows no second run of a session anyway, and the results
+stay on the card until the one copy that is needed (IO binding). The frames' order is the caller's to keep.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from obs_twin.zoo.provider import CPU, open_onnx
 
 Array = npt.NDArray[Any]
 
+CPU_FRAMES = 2
+"""Frames under way at a time on the processor."""
+
 # Whose memory a provider's tensors can stay in. The others (CoreML) take and give the processor's.
 _DEVICES = {"CUDAExecutionProvider": "cuda", "DmlExecutionProvider": "dml"}
 
 
 def frame_threads() -> int:
-    """Threads for one frame on the processor, so that two frames in flight fill it."""
-    return max(1, (os.cpu_count() or 2) // 2)
+    """Threads for one frame on the processor, so that `CPU_FRAMES` fill it."""
+    return max(1, (os.cpu_count() or CPU_FRAMES) // CPU_FRAMES)
 
 
 class NetworkSession:
@@ -69,7 +72,8 @@ class NetworkSession:
         bound = self._provider in _DEVICES if bind is None else bind
         self._binding = session.io_binding() if bound else None
         self._values: dict[str, Any] = {}
-        self._turn = threading.Lock()
+        self._ran_bound = False
+        self._turns = threading.Semaphore(CPU_FRAMES if self.on_cpu and not bound else 1)
 
     @property
     def provider(self) -> str:
@@ -87,14 +91,16 @@ class NetworkSession:
         Raises:
             ModelError: the runtime refuses the input or fails.
         """
-        binding = self._binding
-        if binding is None:
-            if self._provider in _DEVICES:
-                with self._turn:
-                    return dict(zip(self.outputs, self._model.run(feeds), strict=True))
+        with self._turns:
+            if self._binding is not None:
+                try:
+                    return self._run_bound(self._binding, feeds)
+                except ModelError:
+                    if self._ran_bound:
+                        raise
+                    # This build or card cannot keep tensors; the plain way says whether the network itself is broken.
+                    self._binding = None
             return dict(zip(self.outputs, self._model.run(feeds), strict=True))
-        with self._turn:
-            return self._run_bound(binding, feeds)
 
     def _run_bound(self, binding: Any, feeds: Mapping[str, Array]) -> dict[str, Array]:
         device = _DEVICES.get(self._provider, "cpu")
@@ -109,8 +115,10 @@ class NetworkSession:
                 else:
                     kept.update_inplace(np.ascontiguousarray(array))
             self._model.session.run_with_iobinding(binding)
-            self._model.mark_run()
-            return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
+            results = dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
             raise ModelError(f"The model {self._name} failed while running: {first}") from error
+        self._model.mark_run()
+        self._ran_bound = True
+        return results

@@ -79,8 +79,10 @@ class Batches:
         matrix = self._placement()
         layers = [self._set.faces[index], self._set.masks[index], self._set.features[index]]
         size = (side, side)
-        flags = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
-        straight, mask, features = (cv2.warpAffine(layer, matrix, size, **flags) for layer in layers)
+        straight, mask, features = (
+            cv2.warpAffine(layer, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for layer in layers
+        )
         warped = straight
         if warp > 0:
             shifts = rng.normal(0, _WARP * warp, (_GRID, _GRID, 2)).clip(-0.1, 0.1).astype(np.float32)

@@ -160,7 +160,7 @@ def preview_picture(network: Saehd, target: FaceSet, actor: FaceSet, columns: in
 
     src, dst = some(target), some(actor)
     rows = [src, drawn(network.target, src), dst, drawn(network.actor, dst), drawn(network.target, dst)]
-    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    return np.asarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0), np.float32)
 
 
 def _perceiver() -> FacePerceiver:
