@@ -10,14 +10,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from obs_twin.cli import dfm, rvc
+from obs_twin.cli import dfm, face_sources, rvc
 from obs_twin.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from obs_twin.cli.voice_enrolment import VoiceFiles
 
-MAX_PHOTO_SIDE = 2048
-MIN_PHOTO_SIDE = 128
 MAX_VOICE_BYTES = 1 << 20
 
 
@@ -29,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
     new = _action(actions, "new", _new, "make a twin pack, and ask the person shown for their consent")
     new.add_argument("name", help="a short name: small letters, digits, - and _")
     new.add_argument("--subject", required=True, metavar="NAME", help="full name of the person shown")
-    new.add_argument("--photo", nargs="+", default=[], type=Path, metavar="FILE", help="photos of the face")
+    face_sources.add_options(new)
     new.add_argument(
         "--voice", nargs="+", type=Path, metavar="FILE|FOLDER", help="recordings of the voice, to learn it from"
     )
@@ -111,12 +109,9 @@ def _new(args: argparse.Namespace) -> int:
         raise CommandError(f"There is a twin called {args.name!r} already: {target}. Delete it first.")
     provenance = args.provenance or ("made by the user" if args.synthetic else f"given by {args.subject}")
     parts = []
-    if args.photo:
-        _check_faces(args.photo)
-        photos = {
-            f"face/photo{'' if index == 0 else index + 1}.png": _picture(path) for index, path in enumerate(args.photo)
-        }
-        parts.append(PartFiles("face", "mesh", photos, provenance))
+    face = face_sources.face_part(args, provenance)
+    if face is not None:
+        parts.append(face)
     face_model = dfm.dfm_part(args, provenance)
     if face_model is not None:
         parts.append(face_model)
@@ -126,7 +121,8 @@ def _new(args: argparse.Namespace) -> int:
     if args.voice_target:
         parts.append(PartFiles("voice", "world", {"voice/target.json": _voice(args.voice_target)}, provenance))
     if args.background:
-        parts.append(PartFiles("background", "image", {"background/room.png": _picture(args.background)}, "a picture"))
+        room = face_sources.as_png(face_sources.read_picture(args.background))
+        parts.append(PartFiles("background", "image", {"background/room.png": room}, "a picture"))
     voice = _learn_voice(args) if args.voice else None
     if voice is not None:
         parts.append(PartFiles("voice", "neural", voice.files, provenance))
@@ -162,9 +158,9 @@ def _check_options(args: argparse.Namespace) -> None:
     if not args.synthetic and not args.operator:
         raise CommandError("Who will use the twin? Say it with: --operator NAME")
     voices = [option for option in ("voice", "voice_target", "rvc") if getattr(args, option)]
-    if args.photo and args.dfm:
-        raise CommandError("A twin has one face: give either --photo or --dfm.")
-    if not args.photo and not args.dfm and not voices:
+    if (args.photo or args.video) and args.dfm:
+        raise CommandError("A twin has one face: give either --photo or --video, or --dfm.")
+    if not args.photo and not args.video and not args.dfm and not voices:
         raise CommandError(
             "A twin needs a face or a voice: give photos (--photo FILE), recordings (--voice FILE), or both."
         )
@@ -406,58 +402,6 @@ def _export(args: argparse.Namespace) -> int:
         shutil.copyfile(path, args.file)
     print(f"Written to {args.file}. The person's signing key is not in it.")
     return 0
-
-
-def _check_faces(paths: list[Path]) -> None:
-    """Refuse photos that no twin can be made from: no face, several, too small, turned away."""
-    from obs_twin.face.perceive import FacePerceiver
-    from obs_twin.face.photo import FaceModelError, photo_from
-    from obs_twin.zoo.store import ModelError, ModelStore
-
-    pictures = [(path, _read_picture(path)) for path in paths]
-    store = ModelStore()
-    try:
-        names = ("face_detection_short_range", "face_landmark", "iris_landmark")
-        perceiver = FacePerceiver(*(store.path(name) for name in names))
-    except ModelError as error:
-        print(f"The photos were not checked for a face. {error}")
-        return
-    for path, picture in pictures:
-        try:
-            photo_from(picture, perceiver, path.name)
-        except FaceModelError as error:
-            raise CommandError(str(error)) from error
-
-
-def _read_picture(path: Path) -> Any:
-    """A picture as (H, W, 3) uint8 BGR, upright, its longer side at most `MAX_PHOTO_SIDE`."""
-    import cv2
-    import numpy as np
-
-    try:
-        raw = np.fromfile(path, np.uint8)
-        picture = cv2.imdecode(raw, cv2.IMREAD_COLOR) if raw.size else None
-    except (OSError, cv2.error) as error:
-        raise CommandError(f"The picture {path} cannot be read: {error}") from error
-    if picture is None:
-        raise CommandError(f"{path} is not a picture that can be read. Use PNG, JPEG or WebP.")
-    height, width = picture.shape[:2]
-    if min(height, width) < MIN_PHOTO_SIDE:
-        raise CommandError(
-            f"{path} is too small: {width} x {height} pixels, at least {MIN_PHOTO_SIDE} x {MIN_PHOTO_SIDE} are needed."
-        )
-    scale = MAX_PHOTO_SIDE / max(height, width)
-    if scale < 1:
-        size = (round(width * scale), round(height * scale))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return picture
-
-
-def _picture(path: Path) -> bytes:
-    """A picture as PNG without what cameras write beside it (place, time, device)."""
-    import cv2
-
-    return bytes(cv2.imencode(".png", _read_picture(path))[1])
 
 
 def _voice(path: Path) -> bytes:

@@ -27,7 +27,7 @@ _CENTRE = 16  # row of the iris's centre in an eye's points; its outline's point
 _OUTLINE = 12
 _SPOKES = np.array([[np.cos(a), np.sin(a)] for a in np.arange(_OUTLINE) * (2 * np.pi / _OUTLINE)], np.float32)
 _IRIS_MARGIN = 1.05  # the outline runs just outside of the iris
-_MIN_OPENING = 0.22  # of the photo's eyes; narrower ones show too little to be used
+MIN_OPENING = 0.22  # of the photo's eyes; narrower ones show too little to be used
 _MARGIN = 0.35  # kept around the eyes, in units of an eye's width
 _MOST_REST_SHIFT = 0.07  # between the two resting gazes, in widths of the eye; more is a photo that looks elsewhere
 
@@ -41,7 +41,7 @@ class TargetEyes:
 
     def __init__(self, photo: TargetPhoto) -> None:
         seen = photo.observation
-        self.usable = min(seen.eye_opening) >= _MIN_OPENING
+        self.usable = min(seen.eye_opening) >= MIN_OPENING
         self._textures: list[list[Texture]] = []
         self._places: list[list[FloatArray]] = []
         self._triangles: list[npt.NDArray[np.int32]] = []

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.face.atlas import build_atlas
-from obs_twin.face.eyes import TargetEyes
+from obs_twin.face.expressions import Expressions
+from obs_twin.face.eyes import MIN_OPENING, TargetEyes
 from obs_twin.face.focus import FocusTable
 from obs_twin.face.front import front_mask
 from obs_twin.face.light import LightTransfer, smoothing_kernel
@@ -96,7 +97,7 @@ class MeshTwin:
         self._settings = settings or FaceSettings()
         self._atlas = build_atlas(photos)
         self._neutral = self._atlas.neutral[:MESH_POINTS]
-        self._textures = [pack(level) for level in self._atlas.levels]
+        self._expressions = Expressions(self._atlas)
         self._eyes = TargetEyes(self._photo)
         self._focus = FocusTable(*self._atlas.measured_levels())
         kernel = smoothing_kernel(self._neutral, _SHAPE_RADIUS)
@@ -163,7 +164,7 @@ class MeshTwin:
         if eyes > 0:
             self._eyes.draw(self._photo.level_for(head_px)[0], observation, shaped, corner, gains, eyes, layer, drawn)
         draw(
-            self._textures[index],
+            self._expressions.texture(index, observation),
             uv,
             shaped[:, :2] - corner,
             visible_order(shaped, TRIANGLES),
@@ -321,13 +322,13 @@ def _blurred(picture: Image, sigma_px: float) -> Image:
 
 
 def open_mesh_twin(files: Sequence[Path], perceiver: FacePerceiver, settings: FaceSettings | None = None) -> MeshTwin:
-    """A mesh twin from its photos; the one most from the front gives light and eyes.
+    """A mesh twin from its photos. The first that looks into the camera with open eyes gives light and eyes.
 
     Raises:
-        FaceModelError: as `photo.read_photo`, for any of them.
+        FaceModelError: as `photo.read_photo`, for any of them; or none shows the face from the front.
     """
     limit = FRONTAL_DEG if len(files) == 1 else SIDE_DEG
-    photos = sorted((read_photo(path, perceiver, limit) for path in files), key=_turn)
+    photos = sorted((read_photo(path, perceiver, limit) for path in files), key=_unlike_a_passport)
     if _turn(photos[0]) > FRONTAL_DEG:
         raise FaceModelError("No photo shows the face from the front. Add one that looks into the camera.")
     return MeshTwin(*photos, settings=settings)
@@ -335,3 +336,7 @@ def open_mesh_twin(files: Sequence[Path], perceiver: FacePerceiver, settings: Fa
 
 def _turn(photo: TargetPhoto) -> float:
     return max(abs(photo.observation.yaw_deg), abs(photo.observation.pitch_deg))
+
+
+def _unlike_a_passport(photo: TargetPhoto) -> tuple[int, int]:
+    return int(_turn(photo) / 12), int(min(photo.observation.eye_opening) < MIN_OPENING)
