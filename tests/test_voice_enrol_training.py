@@ -27,8 +27,8 @@ from obs_twin.voice.enrol.network import (  # noqa: E402
     pulse_spectra,
     random_phases,
     to_sound,
+    weights_of,
 )
-from obs_twin.voice.enrol.network import read_weights as weights_of  # noqa: E402
 from obs_twin.voice.enrol.train import Plan, Progress, Trainer  # noqa: E402
 
 STEPS = 64

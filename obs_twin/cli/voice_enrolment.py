@@ -141,12 +141,21 @@ def _tools() -> Tools:
 
 def _listen(places: Sequence[Path], tools: Tools, consent_audio: Path | None) -> Selection:
     from obs_twin.voice.enrol.selection import check_spoken_consent, require_same_person, select
+    from obs_twin.voice.model import VoiceModelError
 
     known = None
     if consent_audio is not None:
         known = check_spoken_consent(consent_audio, tools.detector, tools.embedder)
     bar = _bar("Listening")
-    selection = select(places, tools.detector, tools.embedder, done=lambda share: bar(share, ""))
+    try:
+        selection = select(places, tools.detector, tools.embedder, known=known, done=lambda share: bar(share, ""))
+    except VoiceModelError as error:
+        if known is None or consent_audio is None:
+            raise
+        raise VoiceModelError(
+            f"{error}\nThe recordings were searched for the voice in {consent_audio.name}: only the person whose voice "
+            "it is can agree."
+        ) from error
     for line in selection.describe():
         print(line)
     if known is not None and consent_audio is not None:

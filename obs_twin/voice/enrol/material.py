@@ -35,7 +35,9 @@ MOST_ALTERED_FRAMES = 40 * 60 * 30  # of all versions together, half an hour: mo
 VOCAL_TRACT = 1.18  # most that an altered version's mouth is larger or smaller
 NOISE_DB = (12.0, 35.0)
 TILT = 0.5
-WINDOW_FRAMES = (60, 160)
+WINDOW_FRAMES = (40, 120)
+LEFT_FRAMES, RIGHT_FRAMES = 40, 8
+"""Of a window, heard beside what is kept of it."""
 OCTAVE_FAULT = 0.08  # a refined pitch so far off, in ln Hz, is another harmonic's
 
 
@@ -119,10 +121,11 @@ def _in_windows(x: F32, encoder: ContentEncoder, random: np.random.Generator) ->
     x = np.pad(x, (0, max(0, frames * HEAR_FRAME - len(x))))
     parts, start = [], 0
     while start < frames:
-        end = start + int(random.integers(*WINDOW_FRAMES))
-        if frames - end < WINDOW_FRAMES[0]:
-            end = frames
-        parts.append(encoder.encode(x[start * HEAR_FRAME : end * HEAR_FRAME], 0, end - start))
+        end = min(frames, start + int(random.integers(*WINDOW_FRAMES)))
+        first, last = max(0, start - LEFT_FRAMES), min(frames, end + RIGHT_FRAMES)
+        heard = encoder.encode(x[first * HEAR_FRAME : last * HEAR_FRAME], start - first, last - start)
+        kept = (end - start) * STEPS_PER_FRAME
+        parts.append(Version(heard.content[:kept], heard.energy[:kept]))
         start = end
     return np.concatenate([part.content for part in parts]), np.concatenate([part.energy for part in parts])
 

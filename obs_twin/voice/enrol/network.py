@@ -92,7 +92,7 @@ def load_weights(model: Decoder, weights: Mapping[str, npt.NDArray[np.float32]])
     model.load_state_dict(state)
 
 
-def read_weights(model: Decoder) -> dict[str, npt.NDArray[np.float32]]:
+def weights_of(model: Decoder) -> dict[str, npt.NDArray[np.float32]]:
     """The inverse of `load_weights`."""
     return {
         name: np.ascontiguousarray(value.detach().numpy().T if name.endswith(LINEAR) else value.detach().numpy())

@@ -28,8 +28,8 @@ from obs_twin.voice.enrol.network import (
     load_weights,
     pulse_spectra,
     random_phases,
-    read_weights,
     to_sound,
+    weights_of,
 )
 from obs_twin.voice.enrol.weights import Weights
 from obs_twin.voice.model import F32, VoiceModelError
@@ -37,7 +37,8 @@ from obs_twin.voice.model import F32, VoiceModelError
 WARM_UP_STEPS = 20
 CHECKPOINT_EVERY_S = 30.0
 LONGEST_STEP_S = 20.0
-AVERAGE = 0.99
+AVERAGED_SHARE = 0.05
+"""Of all steps so far, the last that the weights are averaged over; more would lag behind what is learnt."""
 CLIP = 5.0
 
 
@@ -55,11 +56,11 @@ class Plan:
     threads: int = 2
     batch: int = 6
     crop_frames: int = 120
-    learning_rate: float = 4e-4
+    learning_rate: float = 5e-4
     lowest_rate: float = 0.02
     weight_decay: float = 0.01
     content_noise: float = 0.02
-    altered_share: float = 0.5
+    altered_share: float = 0.3
     seed: int = 0
 
 
@@ -154,7 +155,7 @@ class Trainer:
                 report(Progress(self._step, self._done_s, self._left_s(), recent))
         self._save()
         first, last = self._losses[:10], self._losses[-30:]
-        weights = read_weights(self._average)
+        weights = weights_of(self._average)
         return Trained(weights, self._step, self._done_s, float(np.mean(first)), float(np.mean(last)))
 
     def _learn(self) -> float:
@@ -173,7 +174,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), CLIP)
         self._optimiser.step()
         self._step += 1
-        decay = min(AVERAGE, self._step / (10 + self._step))
+        decay = 1 - 1 / (1 + AVERAGED_SHARE * self._step)
         with torch.no_grad():
             for mean, value in zip(self._average.parameters(), self._model.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
