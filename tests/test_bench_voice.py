@@ -17,7 +17,11 @@ from obs_twin.bench.clips import read_sound, speech_clips
 from obs_twin.bench.contours import contours, envelope_correlation, f0_correlation, loudest_dbfs
 from obs_twin.bench.conversion import RATE_HZ, Condition, VoiceUnderTest, convert
 from obs_twin.bench.extra import BenchError
+from obs_twin.bench.page import text_table
 from obs_twin.bench.quiet import SECONDS, quiet_clips
+from obs_twin.bench.voice_bench import SOURCE, VoiceResult, VoiceRow
+from obs_twin.bench.voice_metrics import VoiceScores
+from obs_twin.bench.voice_report import quiet_lines, speaker_table, table, write_report
 from obs_twin.bench.words import edit_distance, word_error_rate, word_errors
 from obs_twin.twin.synthetic.speech import ACTOR_SPEAKER, SAMPLE_RATE_HZ, speak
 from obs_twin.voice.model import VoiceSettings
@@ -195,3 +199,30 @@ def test_checkpoint_refuses_code_and_half_a_file(tmp_path: Path) -> None:
     bad.write_bytes(json.dumps({}).encode())
     with pytest.raises(ModelError):
         read_legacy_checkpoint(bad)
+
+
+def scored(clip: str, condition: str, errors: int, likeness: float) -> VoiceRow:
+    scores = VoiceScores("heard <b>", errors, 10, errors / 10, likeness, 0.5, 4.4, 3.2, 3.5, 0.93, math.nan)
+    rtf = math.nan if condition == SOURCE else 0.2
+    return VoiceRow(clip, "ann", condition, 4.0, True, "said", scores, rtf, 12.0, 400.0, f"{clip}.flac")
+
+
+def test_voice_report_pools_words_and_takes_medians(tmp_path: Path) -> None:
+    rows = [scored(clip, c, e, v) for c in (SOURCE, "0.5 s") for clip, e, v in (("a", 0, 0.9), ("b", 3, 0.8))]
+    result = VoiceResult(rows, {"typing": -70.0, "room noise": -30.0}, "somewhere")
+    head, _, streamed = table(result)
+    found = dict(zip(head, streamed, strict=True))
+    assert found["WER, transcript"] == "0.15"
+    assert found["like target"] == "0.85"
+    assert found["envelope r"] == ""
+    assert found["RTF"] == "0.20"
+    assert speaker_table(result)[1][:4] == ["ann", SOURCE, "2", "0.15"]
+    assert [("good" in line) for line in quiet_lines(result)] == [True, False]
+    page = write_report(result, tmp_path, title="T", facts=["x"])
+    text = page.read_text(encoding="utf-8")
+    assert "heard &lt;b&gt;" in text
+    assert text.count("<audio") == 4
+    assert text_table(table(result)).count("\n") == 2
+    document = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert document["clips"][0]["scores"]["envelope"] is None
+    assert len((tmp_path / "clips.csv").read_text(encoding="utf-8").splitlines()) == 5

@@ -12,10 +12,10 @@ import soundfile
 
 from obs_twin.bench.clips import SpeechClip
 from obs_twin.bench.contours import loudest_dbfs
-from obs_twin.bench.conversion import RATE_HZ, Condition, VoiceUnderTest, convert
+from obs_twin.bench.conversion import RATE_HZ, Condition, Converted, VoiceUnderTest, convert
 from obs_twin.bench.quiet import quiet_clips
 from obs_twin.bench.source_cache import source_facts
-from obs_twin.bench.voice_metrics import VoiceScorer, VoiceScores
+from obs_twin.bench.voice_metrics import VoiceFacts, VoiceScorer, VoiceScores
 from obs_twin.voice.model import F32, VoiceModel
 
 SCORES = ("wer", "target", "source", "distillmos", "ovrl", "sig", "f0", "envelope", "rtf")
@@ -30,6 +30,7 @@ class VoiceRow:
     """One clip under one condition ("source" is the clip itself)."""
 
     clip: str
+    speaker: str
     condition: str
     seconds: float
     known_text: bool
@@ -96,13 +97,7 @@ def run_voice_bench(
     for number, clip in enumerate(clips, 1):
         source = clip.samples(RATE_HZ)
         facts, own = source_facts(scorer, source, RATE_HZ, text=clip.text, target=target)
-        seconds = len(source) / RATE_HZ
-        rows.append(
-            VoiceRow(
-                clip.name, SOURCE, seconds, clip.text is not None, facts.text, own, math.nan, math.nan, math.nan,
-                _save(sounds, clip.name, SOURCE, source),
-            )
-        )  # fmt: skip
+        rows.append(_row(clip, SOURCE, facts, own, None, _save(sounds, clip.name, SOURCE, source), source))
         for condition in conditions:
             key = (clip.speaker, condition.label)
             model = warmed.get(key) or voice.open(condition)
@@ -111,25 +106,39 @@ def run_voice_bench(
             done = convert(model, source, condition)
             provider = model.provider
             scores = scorer.score(done.samples, RATE_HZ, source=facts, target=target)
-            row = VoiceRow(
-                clip=clip.name,
-                condition=condition.label,
-                seconds=seconds,
-                known_text=clip.text is not None,
-                reference=facts.text,
-                scores=scores,
-                rtf=done.cpu_s / seconds,
-                slowest_ms=1000 * done.slowest_s,
-                lag_ms=1000 * done.lookahead_samples / RATE_HZ,
-                file=_save(sounds, clip.name, condition.label, done.samples),
-            )
-            rows.append(row)
+            file = _save(sounds, clip.name, condition.label, done.samples)
+            rows.append(_row(clip, condition.label, facts, scores, done, file, source))
             say(
                 f"{number:3}/{len(clips)}  {clip.name:34} {condition.label:6} WER {scores.wer:.2f}  "
                 f"target {scores.target:.2f}  source {scores.source:.2f}  distillMOS {scores.distillmos:.2f}  "
-                f"RTF {row.rtf:.2f}"
+                f"RTF {rows[-1].rtf:.2f}"
             )
     return VoiceResult(rows, _quiet(voice, sounds), provider)
+
+
+def _row(
+    clip: SpeechClip,
+    condition: str,
+    facts: VoiceFacts,
+    scores: VoiceScores,
+    done: Converted | None,
+    file: str,
+    source: F32,
+) -> VoiceRow:
+    seconds = len(source) / RATE_HZ
+    return VoiceRow(
+        clip=clip.name,
+        speaker=clip.speaker,
+        condition=condition,
+        seconds=seconds,
+        known_text=clip.text is not None,
+        reference=facts.text,
+        scores=scores,
+        rtf=math.nan if done is None else done.cpu_s / seconds,
+        slowest_ms=math.nan if done is None else 1000 * done.slowest_s,
+        lag_ms=math.nan if done is None else 1000 * done.lookahead_samples / RATE_HZ,
+        file=file,
+    )
 
 
 def pooled_wer(rows: Iterable[VoiceRow]) -> float:

@@ -52,6 +52,18 @@ def table(result: VoiceResult) -> list[list[str]]:
     return lines
 
 
+def speaker_table(result: VoiceResult) -> list[list[str]]:
+    """Head and one line per speaker and condition: who is understood worst."""
+    lines = [["speaker", "", "clips", "WER", *(WORDS[name] for name in PLOTTED[1:])]]
+    speakers = sorted({row.speaker for row in result.rows})
+    for speaker in speakers:
+        for condition in result.conditions:
+            rows = [row for row in result.of(condition) if row.speaker == speaker]
+            figures = [_figure(pooled_wer(rows)), *(_figure(median(rows, name)) for name in PLOTTED[1:])]
+            lines.append([speaker, condition, str(len(rows)), *figures])
+    return lines
+
+
 def write_report(result: VoiceResult, folder: Path, *, title: str, facts: Sequence[str]) -> Path:
     """Write `clips.csv`, `result.json`, `scores.png` (with matplotlib) and `index.html` into `folder`.
 
@@ -141,6 +153,7 @@ def _html(result: VoiceResult, title: str, facts: Sequence[str], plotted: bool) 
     body.append(f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in quiet_lines(result))}</ul>")
     if plotted:
         body.append('<img src="scores.png" alt="scores by condition">')
+    body.append(f"<h2>By speaker</h2>{rows_table(speaker_table(result))}")
     body.append("<h2>Listen</h2>")
     clips = dict.fromkeys(row.clip for row in result.rows)
     by_clip = {clip: [row for row in result.rows if row.clip == clip] for clip in clips}
