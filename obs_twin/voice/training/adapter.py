@@ -33,6 +33,7 @@ EXPORT_S = 600.0
 REPORT_STEPS = 100
 EVALUATE_STEPS = 1000
 EVALUATION_WINDOWS = 80
+KINDS = ("hibari", "kokoro")
 FIGURES = ("r2", "phone_accuracy")
 
 
@@ -108,7 +109,7 @@ class Training:
                 self._save()
                 saved = now
             if self._published is not None and now - published > EXPORT_S:
-                export(copy.deepcopy(self.average), self._published)
+                export(self.sharpened()[0], self._published)
                 published = now
         self._save()
 
@@ -150,6 +151,26 @@ class Training:
                 frames += features.shape[1]
         return {name: round(value / frames, 4) for name, value in sums.items()}
 
+    def sharpened(self) -> tuple[Adapter, float]:
+        """A copy of the averaged adapter whose latents vary as much as true ones do, and the factor it took.
+
+        Where an adapter is in doubt its answer lies nearer the mean than any sound does. The factor is measured on
+        held-out speech, away from the mean, in frames that are speech.
+        """
+        self.average.eval()
+        true, found = 0.0, 0.0
+        with torch.no_grad():
+            for kind in KINDS:
+                for features, targets in self._corpus.evaluation(kind, EVALUATION_WINDOWS):
+                    spoken = targets.speech.to(self._device) > 0
+                    mean = self.average.latent_mean
+                    true += float((targets.latent.to(self._device)[spoken] - mean).square().sum())
+                    found += float((self.average(features.to(self._device)).latent[spoken] - mean).square().sum())
+        factor = math.sqrt(true / found) if found else 1.0
+        sharp = copy.deepcopy(self.average).cpu()
+        sharp.latent_sd.mul_(factor)
+        return sharp, factor
+
     def _report(self, means: dict[str, float]) -> None:
         entry: dict[str, object] = {
             "step": self._step,
@@ -158,7 +179,7 @@ class Training:
             "train": {name: round(value, 4) for name, value in means.items()},
         }
         if self._step % EVALUATE_STEPS == 0 or self._step == self.plan.steps:
-            entry |= {kind: self.evaluate(kind) for kind in ("hibari", "kokoro")}
+            entry |= {kind: self.evaluate(kind) for kind in KINDS}
         line = json.dumps(entry)
         print(line, flush=True)
         with (self._work / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -213,8 +234,10 @@ def main() -> None:
     )
     training = Training(plan, arguments.work, arguments.published)
     training.run()
-    figures = {kind: training.evaluate(kind, limit=10**9) for kind in ("hibari", "kokoro")}
-    print(json.dumps({"held out": figures, "difference in ONNX": export(training.average, arguments.out)}))
+    figures = {kind: training.evaluate(kind, limit=10**9) for kind in KINDS}
+    sharp, factor = training.sharpened()
+    difference = export(sharp, arguments.out)
+    print(json.dumps({"held out": figures, "sharpened": round(factor, 4), "difference in ONNX": difference}))
 
 
 if __name__ == "__main__":

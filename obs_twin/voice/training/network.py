@@ -18,6 +18,8 @@ LATENT_SIZE = 128
 PHONES = 178
 KERNEL = 7
 ENERGY_SCALE = 5.0
+NOISE = 0.2  # added to the normalised taps while training, so that windows are not learnt by heart
+KNEE = 0.1  # of the loss; see losses()
 
 
 class Outputs(NamedTuple):
@@ -74,7 +76,10 @@ class Adapter(nn.Module):
 
     def forward(self, features: Tensor) -> Outputs:
         taps = [norm(tap) for norm, tap in zip(self.tap_norms, torch.split(features, TAP_SIZE, dim=-1), strict=True)]
-        x = self.inlet(self.dropout(torch.cat(taps, dim=-1)))
+        x = torch.cat(taps, dim=-1)
+        if self.training:
+            x = x + NOISE * torch.randn_like(x)
+        x = self.inlet(self.dropout(x))
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
@@ -98,7 +103,8 @@ def losses(outputs: Outputs, targets: Targets, adapter: Adapter, decoder_view: T
     """Each part of the loss, already weighted, and under "r2" and "phone_accuracy" two figures for people.
 
     `decoder_view` (128, K) is what the decoder's first layer sees of a latent: errors count as much as they are
-    heard.
+    heard. The loss is linear but for very small errors: where two sounds are possible, a quadratic one would teach
+    their mean, which is neither and is heard as mumbling.
     """
     weight = targets.weight / targets.weight.sum().clamp(min=1)
 
@@ -109,7 +115,7 @@ def losses(outputs: Outputs, targets: Targets, adapter: Adapter, decoder_view: T
     spread = targets.latent - adapter.latent_mean
     scaled = error / adapter.latent_sd
     parts = {
-        "latent": mean(F.smooth_l1_loss(scaled, torch.zeros_like(scaled), reduction="none").mean(-1)),
+        "latent": mean(F.smooth_l1_loss(scaled, torch.zeros_like(scaled), reduction="none", beta=KNEE).mean(-1)),
         "angle": mean(1 - F.cosine_similarity(outputs.latent - adapter.latent_mean, spread, dim=-1)),
         "energy": 0.2 * mean((outputs.energy - targets.energy).abs().mean(-1)),
         "voiced": 0.3
@@ -119,7 +125,7 @@ def losses(outputs: Outputs, targets: Targets, adapter: Adapter, decoder_view: T
     }
     if decoder_view is not None:
         seen = error @ decoder_view
-        parts["view"] = 0.5 * mean(F.smooth_l1_loss(seen, torch.zeros_like(seen), reduction="none").mean(-1))
+        parts["view"] = 0.5 * mean(F.smooth_l1_loss(seen, torch.zeros_like(seen), reduction="none", beta=KNEE).mean(-1))
     with torch.no_grad():
         parts["r2"] = 1 - mean(error.square().sum(-1)) / mean(spread.square().sum(-1)).clamp(min=1e-6)
         parts["phone_accuracy"] = mean((outputs.phone.argmax(-1) == targets.phone).float())
