@@ -247,7 +247,7 @@ def _strip(run: FaceRun, chosen: Sequence[int], labels: list[str]) -> Strip:
     height, width = run.frames[0].shape[:2]
     side, centre = min(height, width), np.array([width / 2, height / 2])
     if faces:
-        side = min(side, round(2.4 * max(face.head.scale for face in faces)))
+        side = min(side, round(2.7 * max(face.head.scale for face in faces)))
         centre = np.mean([face.landmarks[1, :2] for face in faces], axis=0)
     x, y = (int(np.clip(c - side / 2, 0, limit - side)) for c, limit in zip(centre, (width, height), strict=True))
     cut = slice(y, y + side), slice(x, x + side)

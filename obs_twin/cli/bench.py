@@ -74,7 +74,7 @@ def _add_face(actions: Any) -> None:
 def _voice(args: argparse.Namespace) -> int:
     from obs_twin.bench.clips import read_sound, speech_clips
     from obs_twin.bench.conversion import RATE_HZ, Condition, VoiceUnderTest
-    from obs_twin.bench.machine import machine
+    from obs_twin.bench.machine import machine, reference_line
     from obs_twin.bench.page import text_table
     from obs_twin.bench.voice_bench import run_voice_bench
     from obs_twin.bench.voice_metrics import VoiceScorer
@@ -101,6 +101,7 @@ def _voice(args: argparse.Namespace) -> int:
             f"{len(clips)} clips of {args.folder.name}, "
             + ("one talk a speaker" if args.warm else "each a cold start"),
             machine(),
+            reference_line(),
         ]
         print("\n".join(facts))
         args.out.mkdir(parents=True, exist_ok=True)
@@ -130,7 +131,7 @@ def _face(args: argparse.Namespace) -> int:
 
     from obs_twin.bench import face_bench, face_report
     from obs_twin.bench.face_run import new_perceiver
-    from obs_twin.bench.machine import machine
+    from obs_twin.bench.machine import machine, reference_line
     from obs_twin.bench.page import text_table
     from obs_twin.face.identity import MODEL_NAME, FaceEmbedder
     from obs_twin.face.registry import FaceModelError, open_face
@@ -156,7 +157,12 @@ def _face(args: argparse.Namespace) -> int:
         if target is None:
             print("No photo of the target is known (--target), so likeness to it is left out.")
         bench = face_bench.Bench(model, perceiver, embedder, target)
-        facts = [f"face: {title}, kind {kind}", f"clips: {', '.join(path.name for path in args.clips)}", machine()]
+        facts = [
+            f"face: {title}, kind {kind}",
+            f"clips: {', '.join(path.name for path in args.clips)}",
+            machine(),
+            reference_line(),
+        ]
         print("\n".join(facts))
         clips, stress = [], []
         for path in args.clips:
