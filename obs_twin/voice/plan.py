@@ -67,8 +67,8 @@ class Plan:
 PLANS = (
     Plan(4, 3, 60, "understandable; some words are less clear"),
     Plan(5, 5, 64, "good"),
-    Plan(7, 8, 80, "good"),
-    Plan(8, 12, 80, "very good"),
+    Plan(7, 8, 64, "good"),
+    Plan(8, 12, 64, "very good"),
     Plan(10, 16, 80, "very good"),
     Plan(16, 24, 80, "very good"),
     Plan(20, 40, 80, "the best there is"),
