@@ -72,6 +72,7 @@ class VoiceWorker:
         ]
         self._model: VoiceModel | None = None
         self._model_key: tuple[Any, ...] = ()
+        self._actor_f0_hz: float | None = None  # learnt by a converter before this one
         self._discard = 0
         self._next_in = 0
         self._next_out = 0
@@ -236,6 +237,8 @@ class VoiceWorker:
         if key == self._model_key and self._next_in:
             return
         self._model_key = key
+        if isinstance(self._model, NeuralVoice):
+            self._actor_f0_hz = self._model.actor_f0_hz or self._actor_f0_hz
         self._model = None
         self.problem = ""
         if files is not None:
@@ -245,7 +248,7 @@ class VoiceWorker:
                     files[1],
                     sample_rate_hz=self.rate_hz,
                     delay_budget_ms=budget_ms,
-                    settings=VoiceSettings(pitch_semitones=pitch),
+                    settings=VoiceSettings(pitch_semitones=pitch, actor_f0_hz=self._actor_f0_hz),
                 )
             except (VoiceModelError, OSError) as error:
                 self.problem = str(error)

@@ -79,6 +79,8 @@ def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoS
     counted = [f"{words}: {stream.counts[name]}" for name, words in COUNTER_WORDS.items() if stream.counts.get(name)]
     if counted and not isinstance(stream, SoundStream):
         lines.append("Frames not from the twin - " + "; ".join(counted))
+    if isinstance(stream, SoundStream) and stream.counts.get("late"):
+        lines.append(f"Silence because the voice was not ready in time: {stream.counts['late']} packets")
     return "\n".join(lines), TEXT_INFO_WARNING if state.get("warning") else TEXT_INFO_NORMAL
 
 

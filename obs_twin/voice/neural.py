@@ -137,6 +137,11 @@ class NeuralVoice:
     def provider(self) -> str:
         return f"Moonshine, adapter and decoder on {self._encoder.provider}"
 
+    @property
+    def actor_f0_hz(self) -> float | None:
+        """The actor's usual pitch as learnt so far, for whoever opens the next voice; None before some seconds."""
+        return self._pitch.actor_f0_hz
+
     def push(self, x: F32) -> F32:
         x = np.clip(np.nan_to_num(np.asarray(x, np.float32).reshape(-1)), -1.0, 1.0)
         self._taken += len(x)

@@ -19,6 +19,7 @@ BRIDGE_S = 0.06  # so far from a sure pitch the adapter's opinion counts alone
 PRIOR_ACTOR_F0_HZ = 150.0  # half-way between men and women
 PRIOR_STEPS = 8  # 0.1 s: the first word already sounds right
 KNOWN_ACTOR_STEPS = 400
+KNOWN_FROM_STEPS = 240  # 3 s of voice
 PRIOR_SPREAD_STEPS = 320
 MEMORY_STEPS = 2400  # 30 s of voice
 SPREAD_LIMITS = (0.6, 1.6)
@@ -57,6 +58,13 @@ class PitchMap:
         self._spread = RunningMoments(
             np.zeros(1), np.full(1, target.log_f0_deviation), PRIOR_SPREAD_STEPS, MEMORY_STEPS
         )
+
+    @property
+    def actor_f0_hz(self) -> float | None:
+        """The actor's usual pitch, once enough of it was heard."""
+        if self._log_f0.seen < KNOWN_FROM_STEPS:
+            return None
+        return math.exp(float(self._log_f0.mean[0]))
 
     def learn(self, f0_hz: F64) -> None:
         """Take further F0 values (n,) of the actor; each only once."""
