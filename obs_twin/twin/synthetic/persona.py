@@ -134,7 +134,7 @@ def _render_pack() -> None:
             parts=[
                 PartFiles("face", "mesh", photos, "rendered by this project; shows nobody"),
                 PartFiles(
-                    "voice", "world", {"voice/target.json": scratch / "target.json"}, "statistics of generated speech"
+                    "voice", "neural", {"voice/target.json": scratch / "target.json"}, "statistics of generated speech"
                 ),
                 PartFiles(
                     "background", "image", {"background/room.png": scratch / "room.png"}, "rendered by this project"
