@@ -51,7 +51,7 @@ def inside_face(seen: FaceObservation) -> npt.NDArray[np.bool_]:
 def found_mask(seen: FaceObservation) -> npt.NDArray[np.bool_]:
     if seen.occlusion is None:
         return np.zeros(SIZE[::-1], np.bool_)
-    return seen.occlusion.drawn(np.zeros(2, np.float32), SIZE) > 127
+    return seen.occlusion.drawn(seen.occlusion.mask, np.zeros(2, np.float32), SIZE) > 127
 
 
 @pytest.mark.parametrize("name", sorted(THINGS))

@@ -94,7 +94,7 @@ class Enrolment:
             faces: how many faces the picture shows.
         """
         self._frames += 1
-        if seen is None or seen.hands or seen.occlusion is not None:
+        if seen is None or seen.hands or seen.covered > 0:
             self.advice = "Your face is not seen, or something is in front of it. Look into the camera."
             return None
         if faces > 1:

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from obs_twin.face.glasses import frame_texels
 from obs_twin.face.rasterise import draw, pack
 from obs_twin.face.square import FloatArray, Image, Square
 from obs_twin.face.topology import MESH_POINTS, TRIANGLES
@@ -76,22 +77,24 @@ class Occlusion:
         mask: `(MASK_PX, MASK_PX) uint8` over `square`, 255 is in front.
         square: where in the frame the mask lies; its `input_px` is `MASK_PX`.
         share: 0..1, how much of the visible face is covered.
+        glasses: like `mask`, around the dark frames of glasses that the actor wears; None without.
     """
 
     mask: Image
     square: Square
     share: float
+    glasses: Image | None = None
 
     def at(self, points: FloatArray) -> npt.NDArray[np.bool_]:
         """Which of `points` `(N, 2)`, in pixels of the frame, are covered."""
         x, y = np.clip(self.square.from_frame(points).astype(int), 0, MASK_PX - 1).T
         return np.asarray(self.mask[y, x] > 127)
 
-    def drawn(self, corner: FloatArray, size: tuple[int, int]) -> Image:
-        """The mask in the frame's pixels, for the part of `size` (width, height) whose top left is at `corner`."""
+    def drawn(self, mask: Image, corner: FloatArray, size: tuple[int, int]) -> Image:
+        """A `mask` of this in pixels, for the part of the frame of `size` (width, height) from `corner` on."""
         to_part = np.linalg.inv(np.vstack([self.square.matrix(), [0, 0, 1]]))[:2]
         to_part[:, 2] -= corner
-        return np.asarray(cv2.warpAffine(self.mask, to_part, size, flags=cv2.INTER_LINEAR), np.uint8)
+        return np.asarray(cv2.warpAffine(mask, to_part, size, flags=cv2.INTER_LINEAR), np.uint8)
 
     def in_square(self, square: Square) -> Image:
         """The mask moved into another `square`."""
@@ -107,11 +110,14 @@ def steadied(before: Occlusion | None, now: Occlusion | None, after: Occlusion |
     if len(some) < 2:
         return None
     square = (now or some[0]).square
+    glasses = None if now is None else now.glasses
+    if all(o.share <= 0 for o in some):
+        return now if glasses is not None else None
     empty = np.zeros((MASK_PX, MASK_PX), np.uint8)
     a, b, c = (empty if o is None else o.in_square(square) for o in (before, now, after))
     median = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
     share = sorted(0.0 if o is None else o.share for o in (before, now, after))[1]
-    return Occlusion(np.asarray(median, np.uint8), square, share)
+    return Occlusion(np.asarray(median, np.uint8), square, share, glasses)
 
 
 class OcclusionFinder:
@@ -137,6 +143,7 @@ class OcclusionFinder:
         """Forget the face: after a cut or a change of person."""
         self.unlike_under_hands = math.nan
         self._too_much = 0
+        self._glasses: Image | None = None
         self._places: FloatArray | None = None
         self._areas = np.empty(0, np.float32)
         self._frames = 0
@@ -213,15 +220,19 @@ class OcclusionFinder:
         )
         if self._frames % 8 == 1:
             self._follow_skin()
+            if self._frames > _TRUST_FRAMES:
+                self._glasses = frame_texels(self._brightness(), self._places)
         if self._all_wrong(share):
             self.reset()
             return None
-        if share <= 0 or self._frames < _TRUST_FRAMES:
+        glasses = None if self._glasses is None else self._back(self._glasses, inside, triangles)
+        if (share <= 0 and glasses is None) or self._frames < _TRUST_FRAMES:
             return None
         if share > MOST_COVERED:
             # Most of a face is never shown on such evidence: it might be the actor's own.
             return Occlusion(np.zeros((MASK_PX, MASK_PX), np.uint8), self._small(square), share)
-        return Occlusion(self._back(covered, inside, triangles, known), self._small(square), share)
+        mask = self._back(covered, inside, triangles) if share > 0 else np.zeros((MASK_PX, MASK_PX), np.uint8)
+        return Occlusion(mask, self._small(square), share, glasses)
 
     def _all_wrong(self, share: float) -> bool:
         """Whether this much has looked covered for so long that it is the memory that is wrong."""
@@ -255,7 +266,7 @@ class OcclusionFinder:
         visible = max(int((known > 0).sum()), 1)
         return covered, float(((covered > 0) & (known > 0)).sum()) / visible
 
-    def _back(self, covered: Image, inside: FloatArray, triangles: npt.NDArray[np.int32], known: Image) -> Image:
+    def _back(self, covered: Image, inside: FloatArray, triangles: npt.NDArray[np.int32]) -> Image:
         """The covered texels drawn into the square, carried on over the outline and the openings."""
         assert self._places is not None
         out = np.zeros((MASK_PX, MASK_PX, 3), np.uint8)
@@ -275,6 +286,12 @@ class OcclusionFinder:
 
     def _small(self, square: Square) -> Square:
         return Square(square.centre, square.side_px, square.angle, MASK_PX)
+
+    def _brightness(self) -> FloatArray:
+        """The face's usual brightness, with what was never seen as bright as all of it."""
+        known = self._count > 0
+        usual = float(np.median(self._mean[..., 0][known]))
+        return np.where(known, self._mean[..., 0], np.float32(usual))
 
     def _follow_skin(self) -> None:
         """The typical colour around each texel, without the face's features."""
