@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from obs_twin.bench.extra import BenchError
-from obs_twin.cli import bench, calibrate, convert, install, models, say, status, twin
+from obs_twin.cli import bench, calibrate, convert, install, models, say, status, twin, voice
 from obs_twin.cli.errors import CommandError
 from obs_twin.link.paths import ensure, user_dirs
 from obs_twin.twin.make import MakeError
@@ -28,7 +28,7 @@ from obs_twin.twin.pack import PackError
 from obs_twin.twin.trust import TrustError
 from obs_twin.zoo.catalogue import ModelError
 
-COMMANDS = (install, twin, models, status, calibrate, convert, say, bench)
+COMMANDS = (install, twin, models, status, calibrate, convert, say, voice, bench)
 EXPECTED = (CommandError, BenchError, PackError, ModelError, MakeError, ManifestError, TrustError)
 
 FAILED = 1
