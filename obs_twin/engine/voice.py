@@ -19,6 +19,7 @@ import numpy.typing as npt
 from obs_twin.engine.metrics import Metrics
 from obs_twin.engine.twins import Twin, TwinLibrary
 from obs_twin.link.sound import REVEAL, SoundRing
+from obs_twin.voice.device import DeviceMeter
 from obs_twin.voice.model import VoiceModel, VoiceModelError, VoiceSettings
 from obs_twin.voice.neural import NeuralVoice
 from obs_twin.voice.plan import price_list
@@ -39,6 +40,8 @@ MAX_BLOCK_S = 0.25
 ANNOUNCE_AFTER_S = 0.15
 LISTED_DELAYS_MS = (300, 500, 700, 1000, 1500, 2500, 5000)
 """For which the pane says what they cost."""
+DEVICE_EVERY_S = 10.0
+"""How often what is known of the microphone is looked at."""
 MEASURED_FROM_S = 10.0
 """After so much converted sound, the costs are this machine's own."""
 
@@ -76,6 +79,9 @@ class VoiceWorker:
         self._discard = 0
         self._next_in = 0
         self._next_out = 0
+        self._meter = DeviceMeter(self.rate_hz)
+        self._device: list[str] = []
+        self._device_due = 0
         self._announced: list[tuple[int, F32]] = []
         self._waiting: deque[tuple[F32, bool]] = deque()
         self._busy_s = 0.0
@@ -141,6 +147,7 @@ class VoiceWorker:
             return False
         count = min(ready, int(MAX_BLOCK_S * self.rate_hz))
         block = self._mono(self._next_in, count)
+        self._listen_to_device(block)
         stamp_ns = int(header.origin_stamp_ns) + self._next_in * 1_000_000_000 // self.rate_hz
         self._next_in += count
         beep = self._beep(stamp_ns, count, self.rate_hz)
@@ -161,6 +168,16 @@ class VoiceWorker:
             self._converted_s += count / self.rate_hz
             self._write(voice)
         return True
+
+    def _listen_to_device(self, block: F32) -> None:
+        """Measure microphone and room along the way."""
+        self._meter.push(block)
+        self._device_due += block.size
+        if self._device_due >= DEVICE_EVERY_S * self.rate_hz:
+            self._device_due = 0
+            report = self._meter.report()
+            if report is not None:
+                self._device = [f"Microphone: {report.figures()}", *report.words()]
 
     def _catch_up(self, block: F32) -> F32:
         """What is to be written for a block that replaces the converter's output, so that positions stay true.
@@ -340,6 +357,7 @@ class VoiceWorker:
                 "figures": f"{100 * self.rtf():.0f} % of one core, hears {lag_ms:.0f} ms ahead",
                 "provider": self._model.provider if self._model is not None else "",
                 "delays": self._delays(),
+                "device": self._device,
                 "twin": twin.name if twin is not None else "",
             },
         }
