@@ -149,15 +149,18 @@ class DfmTwin:
 
 def cut(picture: Image, matrix: Matrix, side_px: int) -> Image:
     """The square of `align.face_matrix`, `(S, S, 3) uint8`, without the jaggies of a strong reduction."""
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    if scale < 0.7:
-        # Blur only what goes in.
+    shrink = int(1 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6) + 0.3)
+    if shrink > 1:
+        # Only what goes in, brought down by whole steps first.
         x0, y0, x1, y1 = _bounds(np.full((side_px, side_px), 255, np.uint8), inverse(matrix), picture.shape)
-        if x1 <= x0 or y1 <= y0:
+        size = ((x1 - x0) // shrink, (y1 - y0) // shrink)
+        if min(size) < 1:
             return np.zeros((side_px, side_px, 3), np.uint8)
-        picture = np.asarray(cv2.GaussianBlur(picture[y0:y1, x0:x1], (0, 0), 0.35 / scale), np.uint8)
-        matrix = matrix.copy()
-        matrix[:, 2] += matrix[:, :2] @ np.array([x0, y0], np.float64)
+        x1, y1 = x0 + size[0] * shrink, y0 + size[1] * shrink
+        picture = np.asarray(cv2.resize(picture[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA), np.uint8)
+        # A small pixel's middle is the middle of those that it stands for.
+        first = np.array([x0, y0]) + (shrink - 1) / 2
+        matrix = np.concatenate([matrix[:, :2] * shrink, matrix[:, 2:] + matrix[:, :2] @ first[:, None]], axis=1)
     out = cv2.warpAffine(picture, matrix, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.uint8)
 
@@ -167,8 +170,11 @@ def _laid(picture: Image, matrix: Matrix, size: tuple[int, int], border: int) ->
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.7:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.35 / scale), np.uint8)
-    flags = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=border), np.uint8)
+    elif scale > 1 and picture.ndim == 3:
+        # Twice the size by a cubic, the rest linearly: as smooth as a cubic all the way, in half the time.
+        picture = np.asarray(cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8)
+        matrix = np.concatenate([matrix[:, :2] / 2, matrix[:, 2:] - matrix[:, :2] @ np.full((2, 1), 0.25)], axis=1)
+    return np.asarray(cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
 
 
 def _scaled(matrix: Matrix, side_px: int, scale: float) -> Matrix:
