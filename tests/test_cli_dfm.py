@@ -45,6 +45,7 @@ def test_a_model_becomes_a_pack_with_consent(
     shown = capsys.readouterr().out
     assert "A 96 x 96 AMP model" in shown
     assert "Face type: full" in shown
+    assert "It was tried on ONNX Runtime" in shown
     (info,) = list_packs()
     assert (info.face_kind, info.problem) == ("dfm", "")
     with open_pack(user_dirs().packs / "ada") as pack:

@@ -291,7 +291,7 @@ def test_the_twin_is_as_sharp_as_the_camera(
 def test_a_network_without_numbers_leaves_the_frame_and_says_so(
     tmp_path: Path, perceiver: FacePerceiver, actor: tuple[Image, FaceObservation]
 ) -> None:
-    twin = opened(tmp_path, perceiver, IDENTITY, half="all", gain=(60000.0, 1, 1), bias=(60000.0, 0, 0))
+    twin = opened(tmp_path, perceiver, IDENTITY, half="all", gain=(1, 1, 60000.0), bias=(0, 0, 30000.0))
     picture = actor[0].copy()
     with pytest.raises(FaceModelError, match="no valid numbers"):
         twin.render(picture, actor[1])

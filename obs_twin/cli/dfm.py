@@ -11,6 +11,7 @@ from obs_twin.cli.errors import CommandError
 if TYPE_CHECKING:
     from obs_twin.twin.make import PartFiles
 
+SLOW_MS = 120.0
 _FACE_TYPES = ("half", "mid_full", "full", "whole_face", "head")  # `face.dfm.align`, whose import takes a second
 
 
@@ -46,7 +47,13 @@ def dfm_part(args: argparse.Namespace, provenance: str) -> PartFiles | None:
         raise CommandError(f"The face model was not accepted. {error}") from error
     print(f"This is what was found in {args.dfm.name}:")
     print(f"  {model.layout.describe()}")
-    print(f"  Face type: {args.face_type or model.layout.face_type}. It was tried on {model.provider}.")
+    print(f"  Face type: {args.face_type or model.layout.face_type}.")
+    print(f"  It was tried on {model.provider}: one frame takes about {model.trial_ms:.0f} ms.")
+    if model.trial_ms > SLOW_MS:
+        print(
+            "  That is too slow for live use here. On a computer with a graphics card (the onnxruntime-gpu or "
+            "onnxruntime-directml package) it is many times faster."
+        )
     files: dict[str, Path | bytes] = {"face/model.dfm": args.dfm}
     if args.face_type is not None:
         files["face/settings.json"] = pack_settings(args.face_type)

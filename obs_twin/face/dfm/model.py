@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,13 @@ class DfmModel:
 
     Attributes:
         layout: what was found in the file.
+        trial_ms: what one run took when the model was opened, in ms by the clock.
     """
 
     def __init__(self, session: NetworkSession, layout: DfmLayout) -> None:
         self._session = session
         self.layout = layout
+        self.trial_ms = 0.0
 
     @property
     def provider(self) -> str:
@@ -85,7 +88,12 @@ def open_dfm(path: Path, *, providers: list[str] | None = None, threads: int | N
         session = NetworkSession(path, providers=providers, threads=threads)
     except ModelError as error:
         raise FaceModelError(str(error)) from error
-    return DfmModel(session, bind(session, path.name))
+    model = DfmModel(session, bind(session, path.name))
+    side = model.layout.side_px
+    start_s = time.perf_counter()
+    model.run(np.full((side, side, 3), 0.5, np.float32))
+    model.trial_ms = 1e3 * (time.perf_counter() - start_s)
+    return model
 
 
 def _picture(result: npt.NDArray[np.floating], place: Place) -> FloatArray:
