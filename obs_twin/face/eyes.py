@@ -29,7 +29,9 @@ _SPOKES = np.array([[np.cos(a), np.sin(a)] for a in np.arange(_OUTLINE) * (2 * n
 _IRIS_MARGIN = 1.05  # the outline runs just outside of the iris
 MIN_OPENING = 0.22  # of the photo's eyes; narrower ones show too little to be used
 _MARGIN = 0.35  # kept around the eyes, in units of an eye's width
-_MOST_REST_SHIFT = 0.07  # between the two resting gazes, in widths of the eye; more is a photo that looks elsewhere
+# Of the difference between the two resting gazes: how much is taken over (the actor's is known roughly, and a long look
+# aside must stay one), and at most how much, in widths of the eye.
+_REST_SHARE, _MOST_REST_SHIFT = 0.5, 0.04
 
 
 class TargetEyes:
@@ -90,9 +92,8 @@ class TargetEyes:
             centre = observation.landmarks[iris.start, :2] + moved
             across = contour[8] - contour[0] if side == 0 else contour[0] - contour[8]
             if observation.neutral is not None:
-                rest = np.clip(
-                    self._rest[side] - _gaze(observation.neutral, eye, iris), -_MOST_REST_SHIFT, _MOST_REST_SHIFT
-                )
+                rest = _REST_SHARE * (self._rest[side] - _gaze(observation.neutral, eye, iris))
+                rest = np.clip(rest, -_MOST_REST_SHIFT, _MOST_REST_SHIFT)
                 centre = centre + rest[0] * across + rest[1] * np.array([-across[1], across[0]], np.float32)
             radius = self._radius[side] * float(np.linalg.norm(across))
             outline = centre + _SPOKES @ turn * np.float32(radius)

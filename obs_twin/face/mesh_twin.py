@@ -42,9 +42,10 @@ _RINGS = ((1.15, 0.75), (1.32, 0.3), (1.55, 0.0))
 _MIDDLE = 6  # the bridge of the nose
 _MIN_FACE_PX = 16
 _MIN_EYES_PX = 60.0  # of the head: below it the actor's irises are not measured
-_SHAPE_RADIUS = 0.04  # finer differences in shape than this, in units of the head's size, stay the actor's
-_LIGHT_RADII, _LIGHT_DEPTH = (0.13, 0.25), 0.25  # in units of the head's size
+_SHAPE_RADIUS = 0.01  # of the smoothing of the differences in shape, in units of the head's size: against jitter
+_LIGHT_RADII, _LIGHT_DEPTH = (0.13, 0.18), 0.25  # in units of the head's size
 _CHIN_SHARE = 0.35
+_UPPER_LIP, _LOWER_LIP = LIPS_INNER[1:10], LIPS_INNER[19:10:-1]
 _SEAM_SOFTNESS = 0.006
 _SHUT, _OPEN = 0.09, 0.16  # `FaceObservation.eye_opening`: below the first an eye is shut, above the second open
 _IRIS_SHARE = 0.85  # the measured radius reaches into the white
@@ -229,6 +230,8 @@ class MeshTwin:
         # Not the photo's open mouth: only what the two faces differ in at rest.
         gap = difference[14, 1] - difference[13, 1]
         difference[:, 1] -= gap * self._jaw
+        # Lips that meet on the actor meet on the twin, all along.
+        difference[_LOWER_LIP, 1] = difference[_UPPER_LIP, 1]
         change = self._shape_kernel @ difference
         shaped: FloatArray = mesh + (change * np.float32(amount * observation.head.scale)) @ observation.head.rotation.T
         return shaped

@@ -29,7 +29,7 @@ class FaceSettings:
     light: float = 1.0
     sharpness_match: float = 0.55
     grain: float = 1.0
-    feather: float = 0.05
+    feather: float = 0.045
     eyes: float = 1.0
     iris_colour: float = 0.8
     hair_in_front: float = 1.0
