@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.background.matte import Matte
+from obs_twin.face.hair import hair_colour
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.registry import FaceModel, FaceModelError, open_face
 from obs_twin.twin.consent import Use
@@ -45,6 +47,8 @@ class Twin:
     face: FaceModel | None = None
     face_problem: str = ""
     room: npt.NDArray[np.uint8] | None = None
+    hair: npt.NDArray[np.float32] | None = None
+    """CIE Lab of the hair in the first photo; None if it cannot be told."""
 
     @property
     def display_name(self) -> str:
@@ -163,6 +167,7 @@ class TwinLibrary:
             face_problem = str(error)
         rooms = pack.paths("background")
         twin.room = read_picture(rooms[0]) if rooms else None
+        twin.hair = self._hair(pack)
         twin.problem = twin.title = twin.public = ""
         twin.face_problem = face_problem
         # The face last: what is drawn with it takes name and consent from the pack.
@@ -175,6 +180,19 @@ class TwinLibrary:
     def _face(self, pack: TwinPack) -> FaceModel | None:
         kind = pack.kind("face")
         return None if kind is None else open_face(kind, pack.paths("face"), self.perceiver())
+
+    def _hair(self, pack: TwinPack) -> npt.NDArray[np.float32] | None:
+        pictures = (read_picture(path) for path in pack.paths("face"))
+        photo = next((picture for picture in pictures if picture is not None), None)
+        if photo is None:
+            return None
+        try:
+            matte = Matte(self.store.path("selfie_segmentation_landscape"))
+            seen = self.perceiver().perceive(photo)
+        except (ModelError, ValueError) as error:
+            log.warning("the hair of %s cannot be looked at: %s", pack.display_name, error)
+            return None
+        return None if seen is None else hair_colour(photo, seen, matte.alpha(photo))
 
     def _refuse(self, twin: Twin, error: PackError) -> None:
         if str(error) != twin.problem:

@@ -38,6 +38,7 @@ from obs_twin.engine.pixels import Codec
 from obs_twin.engine.priority import lower_thread
 from obs_twin.engine.twins import Twin, TwinLibrary, read_picture
 from obs_twin.face.dfm.settings import DfmSettings
+from obs_twin.face.hair import COLOURS, Hair, HairFinder, tint
 from obs_twin.face.observation import FaceObservation
 from obs_twin.face.occlusion import MOST_COVERED
 from obs_twin.face.registry import FaceModelError
@@ -90,6 +91,7 @@ class Work:
     observation: FaceObservation | None
     alpha: npt.NDArray[np.float32] | None
     stamp_ns: int
+    hair: Hair | None = None
 
 
 @dataclass
@@ -150,6 +152,8 @@ class VideoWorker:
         self._cards = Cards(ring, self._out_codec, self._pictures)
         self._last_twin: tuple[int, U8] | None = None
         self._actor = ActorWatch(twins.store, user_dirs().data / "actor" / "face.json")
+        self._hair = HairFinder()
+        self._last_hair: tuple[int, Hair | None] = (0, None)
         self._fitted: tuple[U8, compose.Backdrop] | None = None
         self._face_trouble = ""
         self._running = True
@@ -292,6 +296,7 @@ class VideoWorker:
         if flags & FACE and not flags & REVEAL:
             if not face_before:
                 perceiver.reset()
+                self._hair.reset()
             with self.metrics.stage("perceive"):
                 self._actor.settle(perceiver, self.wishes.face)
                 observation = perceiver.perceive(bgr)
@@ -301,7 +306,19 @@ class VideoWorker:
                 matte.reset()
             with self.metrics.stage("matte"):
                 alpha = matte.alpha(bgr)
-        return Work(seq, index, int(slot.time_ns), deadline_ns, flags, bgr, observation, alpha, int(slot.stamp_ns))
+        hair = None
+        time_ns, stamp_ns = int(slot.time_ns), int(slot.stamp_ns)
+        if observation is not None and self._hair_wish() != "off":
+            with self.metrics.stage("hair"):
+                hair = self._hair.find(bgr, observation, matte.alpha(bgr) if alpha is None else alpha)
+            self._last_hair = (time_ns, hair)
+        elif observation is None and 0 <= time_ns - self._last_hair[0] < MAX_GAP_NS:
+            hair = self._last_hair[1]
+        return Work(seq, index, time_ns, deadline_ns, flags, bgr, observation, alpha, stamp_ns, hair)
+
+    def _hair_wish(self) -> str:
+        """Which colour the actor's hair is to have: "off", "photo" or one of `COLOURS`."""
+        return str((self.wishes.face or {}).get("hair_tint") or "off")
 
     def _submit_ready(self, head: int) -> None:
         """Hand on every frame whose lookahead is there, or whose deadline does not allow waiting for it."""
@@ -419,9 +436,11 @@ class VideoWorker:
             self._fall_back(work, wishes)
             return FALLBACK, None
         original = work.bgr.copy() if turned > 0 else None
+        tinted = self._tint_hair(work, wishes, twin)
         try:
             with self.metrics.stage("face"):
                 rect: Rect | None = twin.face.render(work.bgr, face, wishes.face_settings)
+            rect = _union(rect, tinted)
             self._face_trouble = ""
         except FaceModelError as error:
             if str(error) != self._face_trouble:
@@ -436,6 +455,14 @@ class VideoWorker:
             cv2.addWeighted(work.bgr, 1.0 - turned, work_copy.bgr, turned, 0.0, dst=work.bgr)
             rect = None
         return TWIN, rect
+
+    def _tint_hair(self, work: Work, wishes: Wishes, twin: Twin) -> Rect:
+        colour = twin.hair if self._hair_wish() == "photo" else COLOURS.get(self._hair_wish())
+        if work.hair is None or colour is None:
+            return (0, 0, 0, 0)
+        strength = float((wishes.face or {}).get("hair_tint_strength", 0.0))
+        with self.metrics.stage("hair tint"):
+            return tint(work.bgr, work.hair, np.asarray(colour, np.float32), strength)
 
     def _draw_background(self, work: Work, wishes: Wishes, alpha: npt.NDArray[np.float32]) -> U8 | None:
         """Returns the alpha that the picture is to leave with, None for an opaque one."""

@@ -23,6 +23,9 @@ BUILT_IN_TWIN = "ada"
 SAY_LINES = 4
 """Lines that the twin says when a key is pressed."""
 
+HAIR_COLOURS = ("black", "dark brown", "brown", "light brown", "blond", "red", "grey", "white")
+"""As the engine knows them (`face.hair.COLOURS`)."""
+
 SYNC_BEFORE = b"sync_offset_before_ns"
 
 
@@ -198,6 +201,8 @@ class FaceFilter(VideoFilter):
         ("colour_match", float),
         ("actor_choice", str),
         ("remember_actor", bool),
+        ("hair_tint", str),
+        ("hair_tint_strength", float),
         *dfm_controls.KEYS,
     )
 
@@ -232,6 +237,15 @@ class FaceFilter(VideoFilter):
             "list of numbers that tells your face from others: biometric data. It stays in one file on this computer, "
             "is sent nowhere, and is deleted when you untick this.",
         )
+        pane.choice(
+            "hair_tint",
+            "Colour of your hair",
+            [("As it is", "off"), ("As in the twin's photo", "photo")]
+            + [(name.capitalize(), name) for name in HAIR_COLOURS],
+            "Works where your hair can be told from skin, clothes and room: not for a bald head or a hat, and hair "
+            "that falls far below the chin is coloured only in part. It costs some time for each frame.",
+        )
+        pane.slider("hair_tint_strength", "Hair colour: how much", 0.0, 1.0, 0.05)
         pane.check("badge", "Badge: say on the picture that this is a twin")
         pane.check("slate", "Opening notice for 5 seconds")
         pane.text("disclosure_off_reason", "Reason, if badge or notice is off")
@@ -357,6 +371,8 @@ DEFAULTS: dict[str, dict[str, bool | float | str]] = {
         "colour_match": 1.0,
         "actor_choice": "largest",
         "remember_actor": False,
+        "hair_tint": "off",
+        "hair_tint_strength": 0.8,
         **dfm_controls.DEFAULTS,
     },
     "background": {
