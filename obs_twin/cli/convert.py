@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from obs_twin.voice.model import VoiceModelError, VoiceSettings
+    from obs_twin.voice.model import VoiceModelError
     from obs_twin.voice.whole import convert_whole, open_whole
 
     sound, rate_hz = read_mono(args.source)
@@ -35,7 +35,7 @@ def _run(args: argparse.Namespace) -> int:
         raise CommandError(f"{args.target} is the recording itself. Choose another name for the new file.")
     try:
         with twin_voice.twin_with_voice(args) as (pack, kind, files):
-            voice = open_whole(kind, files, sound, rate_hz, VoiceSettings(pitch_semitones=args.pitch))
+            voice = open_whole(kind, files, sound, rate_hz, twin_voice.voice_settings(args))
             converted = convert_whole(voice, sound, twin_voice.show_progress)
             print(f"Ran on: {voice.provider}")
             whole = twin_voice.with_notice(converted, rate_hz, pack, args)

@@ -27,13 +27,13 @@ def add_parser(subparsers: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     import sys
 
-    from obs_twin.voice.model import VoiceModelError, VoiceSettings
+    from obs_twin.voice.model import VoiceModelError
     from obs_twin.voice.saying import TwinSpeaker
 
     text = sys.stdin.read() if args.text == "-" else args.text
     try:
         with twin_voice.twin_with_voice(args) as (pack, kind, files):
-            speaker = TwinSpeaker(kind, files, VoiceSettings(pitch_semitones=args.pitch))
+            speaker = TwinSpeaker(kind, files, twin_voice.voice_settings(args))
             rate_hz = speaker.sample_rate_hz
             sound = twin_voice.with_notice(speaker.say(text, args.speed), rate_hz, pack, args)
             if args.output is None:

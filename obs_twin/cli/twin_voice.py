@@ -12,7 +12,7 @@ from obs_twin.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from obs_twin.twin.pack import TwinPack
-    from obs_twin.voice.model import F32
+    from obs_twin.voice.model import F32, VoiceSettings
 
 NOTICE_GAP_S = 0.6
 BAR_CHARS = 30
@@ -25,8 +25,32 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{option}", metavar="TEXT", help=f"the {option} that the recording is for")
     parser.add_argument("--pitch", type=float, default=0.0, metavar="N", help="semitones up or down (0)")
     parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of an RVC voice, such as index_rate=0.5; may be repeated",
+    )
+    parser.add_argument(
         "--no-notice", metavar="REASON", help="leave out the spoken notice at the beginning; the reason is logged"
     )
+
+
+def voice_settings(args: argparse.Namespace) -> VoiceSettings:
+    """What `--pitch` and `--set` say. Raises CommandError for an option that is no NAME=VALUE."""
+    from obs_twin.voice.model import VoiceSettings
+
+    options: dict[str, object] = {}
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise CommandError(f"--set wants NAME=VALUE, such as index_rate=0.5, not {text!r}")
+        try:
+            number = float(value)
+            options[name.strip()] = int(number) if name.strip() == "speaker_id" else number
+        except ValueError:
+            options[name.strip()] = value.strip()
+    return VoiceSettings(pitch_semitones=args.pitch, options=options)
 
 
 @contextlib.contextmanager

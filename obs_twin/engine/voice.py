@@ -24,6 +24,7 @@ from obs_twin.voice.model import VoiceModel, VoiceModelError, VoiceSettings
 from obs_twin.voice.neural import NeuralVoice
 from obs_twin.voice.plan import price_list
 from obs_twin.voice.registry import open_voice
+from obs_twin.voice.rvc.voice import RvcVoice
 
 log = logging.getLogger(__name__)
 
@@ -250,7 +251,9 @@ class VoiceWorker:
         delay_ms = 1000.0 * int(header.delay_samples) / self.rate_hz
         budget_ms = delay_ms - COMPUTE_MS
         pitch = float((settings or {}).get("pitch_semitones", 0.0))
-        key = (files[0], tuple(sorted(files[1].items())), round(budget_ms), pitch) if files else ()
+        options = dict((settings or {}).get("rvc") or {}) if files is not None and files[0] == "rvc" else {}
+        own = tuple(sorted(options.items()))
+        key = (files[0], tuple(sorted(files[1].items())), round(budget_ms), pitch, own) if files else ()
         if key == self._model_key and self._next_in:
             return
         self._model_key = key
@@ -265,7 +268,7 @@ class VoiceWorker:
                     files[1],
                     sample_rate_hz=self.rate_hz,
                     delay_budget_ms=budget_ms,
-                    settings=VoiceSettings(pitch_semitones=pitch, actor_f0_hz=self._actor_f0_hz),
+                    settings=VoiceSettings(pitch_semitones=pitch, actor_f0_hz=self._actor_f0_hz, options=options),
                 )
             except (VoiceModelError, OSError) as error:
                 self.problem = str(error)
@@ -358,6 +361,7 @@ class VoiceWorker:
                 "provider": self._model.provider if self._model is not None else "",
                 "delays": self._delays(),
                 "device": self._device,
+                "rvc": self._model.settings if isinstance(self._model, RvcVoice) else None,
                 "twin": twin.name if twin is not None else "",
             },
         }

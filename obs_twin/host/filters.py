@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from obs_twin.host import dfm_controls, libobs
+from obs_twin.host import dfm_controls, libobs, rvc_pane
 from obs_twin.host.delay import DEFAULT_DELAY_MS, MAX_DELAY_MS, MIN_DELAY_MS
 from obs_twin.host.libobs import SOURCE_ASYNC, SOURCE_AUDIO, SOURCE_VIDEO, LibObs
 from obs_twin.host.video import CARD, HOLD, PIXELATE
@@ -287,6 +287,10 @@ class VoiceFilter(TwinFilter):
     )
     stream: SoundStream | None = None
 
+    def _read(self, settings: int) -> None:
+        super()._read(settings)
+        self.values["rvc"] = rvc_pane.chosen(self.host.obs, settings)
+
     def audio(self, audio: int) -> int:
         stream = self.stream
         if stream is None:
@@ -328,6 +332,9 @@ class VoiceFilter(TwinFilter):
             "The light voice needs no network and half the processor, and sounds less like the target.",
         )
         pane.slider("pitch_semitones", "Pitch (semitones)", -12.0, 12.0, 0.5)
+        rvc = self.host.voice_state(self).get("rvc")
+        if rvc:
+            rvc_pane.fill(pane, self.source, rvc)
         pane.check("spoken_notice", "Spoken notice when virtual camera, stream or recording starts")
         pane.text("disclosure_off_reason", "Reason, if the notice is off")
         for number in range(1, SAY_LINES + 1):

@@ -243,6 +243,14 @@ class Host:
                 return panel.filter_text(self, twin_filter, attached.number, attached.stream)
         return "Waiting for the first picture or sound of this source.", libobs.TEXT_INFO_NORMAL
 
+    def voice_state(self, twin_filter: filters.TwinFilter) -> dict[str, Any]:
+        """What the engine says of this filter's voice; empty before it has said anything."""
+        for attached in self._all():
+            if twin_filter in attached.filters:
+                state: dict[str, Any] = self.status.get("streams", {}).get(str(attached.number), {}).get("voice", {})
+                return state
+        return {}
+
     def voice_delays(self, twin_filter: filters.TwinFilter) -> list[str]:
         """What each delay costs and gives for this voice, as the engine says; empty if it makes no difference."""
         for attached in self._all():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,11 @@ class RvcVoice:
                 "delay, let a graphics card run it, or convert recordings with obs-twin convert"
             )
         return text
+
+    @property
+    def settings(self) -> dict[str, float | str]:
+        """The settings in force, by the names of `RvcSettings`."""
+        return asdict(self._set)
 
     @property
     def layout_text(self) -> str:
