@@ -98,6 +98,8 @@ def bench_clip(path: Path, bench: Bench, *, seconds: float | None = None) -> Fac
 def _timings(run: FaceRun, prefix: str) -> dict[str, float]:
     total = run.total_ms()[WARM_UP_FRAMES:]
     scores = {f"{prefix}{stage}_ms": float(np.median(ms[WARM_UP_FRAMES:])) for stage, ms in run.stage_ms.items()}
+    for stage, ms in run.stage_ms.items():
+        scores[f"{prefix}{stage}_p95_ms"] = float(np.percentile(ms[WARM_UP_FRAMES:], 95))
     scores[f"{prefix}total_ms"] = float(np.median(total))
     scores[f"{prefix}total_p95_ms"] = float(np.percentile(total, 95))
     scores[f"{prefix}fps"] = 1000 / float(np.mean(total))
@@ -132,6 +134,7 @@ def _score_identity(run: FaceRun, bench: Bench, result: FaceScores) -> None:
         "nearer_target": found.nearer_to_target,
         "identity_jump": float(found.twin_step.max()),
         "identity_jump_actor": float(found.actor_step.max()),
+        "identity_jump_more": float(found.twin_step.max() - found.actor_step.max()),
     }
     result.identity = (found.twin_target.tolist(), found.actor_target.tolist())
 
