@@ -62,7 +62,7 @@ def test_what_is_not_accepted_makes_no_twin(
     cut.write_bytes(files["rvc"].read_bytes()[:500])
     for options, words in (
         (["--rvc", files["rvc"]], "--content FILE.onnx"),
-        (["--pitch", "12"], "--rvc FILE.onnx"),
+        (["--pitch", "12"], "a face or a voice"),
         (["--rvc", cut, "--content", files["content"]], "truncated"),
         (["--rvc", files["content"], "--content", files["rvc"]], "Expected the inputs"),
         (["--rvc", files["rvc"], "--content", tmp_path / "none.onnx"], "cannot be read"),
