@@ -18,7 +18,7 @@ from obs_twin.zoo.store import ModelStore
 
 torch = pytest.importorskip("torch")
 
-from obs_twin.voice.enrol.losses import EnergyDistance  # noqa: E402
+from obs_twin.voice.enrol.losses import SpectralDistance  # noqa: E402
 from obs_twin.voice.enrol.material import Material, Version  # noqa: E402
 from obs_twin.voice.enrol.network import (  # noqa: E402
     Decoder,
@@ -108,10 +108,10 @@ def test_pulses_and_synthesis_are_those_of_the_package() -> None:
 
 
 def test_the_distance_is_least_for_the_same_sound() -> None:
-    distance = EnergyDistance()
+    distance = SpectralDistance()
     sound = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 12000)).astype(np.float32) * 0.05)
-    assert float(distance([sound], sound)) == pytest.approx(0.0, abs=1e-5)
-    assert 0 < float(distance([sound * 0.9], sound)) < float(distance([sound * 0.5], sound))
+    assert float(distance(sound, sound)) == pytest.approx(0.0, abs=1e-5)
+    assert 0 < float(distance(sound * 0.9, sound)) < float(distance(sound * 0.5, sound))
 
 
 def example(weights: dict[str, F32]) -> list[Material]:
@@ -133,12 +133,12 @@ def example(weights: dict[str, F32]) -> list[Material]:
 
 def test_training_lowers_the_loss_and_goes_on_where_it_stopped(weights: dict[str, F32], tmp_path: Path) -> None:
     material = example(weights)
-    plan = Plan(seconds=1e6, steps=9, threads=1, batch=2, crop_frames=48)
+    plan = Plan(seconds=1e6, steps=6, threads=1, batch=2, crop_frames=48)
     seen: list[Progress] = []
 
     def stop(progress: Progress) -> None:
         seen.append(progress)
-        if progress.step == 4:
+        if progress.step == 3:
             raise KeyboardInterrupt
 
     checkpoint = tmp_path / "checkpoint.pt"
@@ -146,9 +146,9 @@ def test_training_lowers_the_loss_and_goes_on_where_it_stopped(weights: dict[str
         Trainer(weights, material, plan, checkpoint=checkpoint).run(stop)
     assert checkpoint.is_file()
     trained = Trainer(weights, material, plan, checkpoint=checkpoint).run(seen.append)
-    assert [progress.step for progress in seen] == list(range(1, 10))
-    assert seen[-1].loss < 0.9 * seen[0].loss
-    assert trained.steps == 9
+    assert [progress.step for progress in seen] == list(range(1, 7))
+    assert seen[-1].loss < 0.95 * seen[0].loss
+    assert trained.steps == 6
     assert all(np.isfinite(value).all() for value in trained.weights.values())
     # A checkpoint of other recordings is left aside.
     other = Trainer(weights, material[:1], Plan(seconds=1e6, steps=1, threads=1, batch=1), checkpoint=checkpoint).run()

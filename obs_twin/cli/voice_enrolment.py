@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from obs_twin.voice.enrol.train import Progress
 
 PYTORCH = "torch==2.13.0"
-DEFAULT_MINUTES = 3.5
+DEFAULT_MINUTES = 4.0
 LEAST_MINUTES, MOST_MINUTES = 0.05, 24 * 60.0
 MOST_THREADS = 4
 BAR_CHARS = 30
@@ -221,7 +221,7 @@ def _assess(selection: Selection, enrolled: Enrolled, tools: Tools) -> Path:
     )
     say(f"Quality: {quality:.1f} of 5; the recordings themselves {own_quality:.1f}.")
     reasons = [reason for _, reason in selection.left_out]
-    bandwidth = bandwidth_hz([stretch.samples for stretch in selection.used])
+    bandwidth = bandwidth_hz([stretch.samples for stretch in selection.used[:20]])
     for line in advice(enrolled.speech_s, selection.snr_db, bandwidth, sample.to_target, reasons):
         say(line)
     return path

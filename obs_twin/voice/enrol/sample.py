@@ -24,16 +24,14 @@ ALIKE, SOMEWHAT_ALIKE = 0.86, 0.78
 
 @dataclass(frozen=True)
 class Sample:
-    """The converted speech, (N,) at `rate_hz`, and how alike the voices are: each a cosine of the speaker encoder.
+    """The converted speech, (N,) at `rate_hz`, and how alike it is to the recordings.
 
-    to_target: the sample and the recordings; two recordings of one person have about 0.9, of two people 0.55.
-    to_actor: the sample and who really spoke.
+    to_target: a cosine of the speaker encoder; two recordings of one person have about 0.9, of two people 0.55.
     """
 
     sound: F32
     rate_hz: int
     to_target: float
-    to_actor: float
 
     def save(self, path: Path) -> None:
         """Write as 16-bit wav."""
@@ -67,13 +65,7 @@ def render_sample(
         made.append(np.concatenate([model.push(sound), model.flush()]))
     pause = np.zeros(int(PAUSE_S * rate_hz), np.float32)
     whole = np.concatenate([part for sound in made for part in (sound, pause)])
-    heard = embedder.embed_speaker(list(made), rate_hz)
-    return Sample(
-        whole,
-        rate_hz,
-        similarity(heard, voice),
-        similarity(heard, embedder.embed_speaker(list(actor), rate_hz)),
-    )
+    return Sample(whole, rate_hz, similarity(embedder.embed_speaker(list(made), rate_hz), voice))
 
 
 def advice(speech_s: float, snr_db: float, bandwidth_hz: float, to_target: float, left_out: Sequence[str]) -> list[str]:
