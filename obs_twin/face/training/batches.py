@@ -7,6 +7,7 @@ and has to give it back straight (DeepFaceLab's `random_warp`); both are shifted
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,13 +92,12 @@ class Batches:
             warped = cv2.remap(
                 straight, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE
             )
-        seen = warped.astype(np.float32) / 255
-        wanted = straight.astype(np.float32) / 255
+        seen, wanted, inside, counts = (_shares(layer) for layer in (warped, straight, mask, features))
         if self._colour:
             change = np.exp(rng.normal(0, _LIGHT) + rng.normal(0, _TINT, 3)).astype(np.float32)
-            seen, wanted = np.minimum(seen * change, 1), np.minimum(wanted * change, 1)
-        as_share = np.float32(1 / 255)
-        return seen, wanted, mask.astype(np.float32) * as_share, features.astype(np.float32) * as_share
+            np.minimum(seen * change, 1, out=seen)
+            np.minimum(wanted * change, 1, out=wanted)
+        return seen, wanted, inside, counts
 
     def _placement(self) -> npt.NDArray[np.float64]:
         rng, side = self._rng, self._side
@@ -110,3 +110,8 @@ class Batches:
             flip = np.array([[-1.0, 0.0, side - 1.0], [0.0, 1.0, 0.0]])
             matrix = flip[:, :2] @ matrix + np.array([[0, 0, side - 1.0], [0, 0, 0]])
         return matrix
+
+
+def _shares(layer: npt.NDArray[Any]) -> FloatArray:
+    """0..255 as 0..1."""
+    return np.asarray(layer * np.float32(1 / 255), np.float32)

@@ -151,7 +151,7 @@ def preview_picture(network: Saehd, target: FaceSet, actor: FaceSet, columns: in
     def some(faces: FaceSet) -> FloatArray:
         at = (faces.faces.shape[1] - side) // 2
         picks = np.linspace(0, len(faces.faces) - 1, columns).astype(int)
-        return faces.faces[picks, at : at + side, at : at + side].astype(np.float32) / 255
+        return np.asarray(faces.faces[picks, at : at + side, at : at + side] / np.float32(255), np.float32)
 
     def drawn(draw: Callable[[Tensor], tuple[Tensor, Tensor]], faces: FloatArray) -> FloatArray:
         with torch.no_grad():
