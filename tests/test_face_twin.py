@@ -82,7 +82,7 @@ def test_the_target_s_features_are_seen_in_the_actor_s_skin_tone(twin: FaceModel
 def test_the_actor_s_open_mouth_is_kept(twin: FaceModel, perceiver: FacePerceiver) -> None:
     before, observation = acted(perceiver, replace(ACTOR, mouth_open=1.0), height_px=320)
     after = before.copy()
-    twin.render(after, observation)
+    twin.render(after, observation, FaceSettings(shape=0))
     middle = observation.landmarks[LIPS_INNER].mean(0)
     np.testing.assert_allclose(around(after, middle, 3), around(before, middle, 3), atol=14)
 

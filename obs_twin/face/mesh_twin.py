@@ -32,7 +32,7 @@ from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import FRONTAL_DEG, SIDE_DEG, FaceModelError, TargetPhoto, read_photo
 from obs_twin.face.rasterise import blend, draw, keep_in_front, pack, tint_disc, visible_order
 from obs_twin.face.settings import FaceSettings
-from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_EYE, TRIANGLES
+from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_BROW, RIGHT_EYE, TRIANGLES
 
 Image = npt.NDArray[np.uint8]
 
@@ -44,6 +44,8 @@ _MIN_FACE_PX = 16
 _MIN_EYES_PX = 60.0  # of the head: below it the actor's irises are not measured
 _SHAPE_RADIUS = 0.01  # of the smoothing of the differences in shape, in units of the head's size: against jitter
 _LIGHT_RADII, _LIGHT_DEPTH = (0.13, 0.18), 0.25  # in units of the head's size
+# Turned by the first the target's depth, or shape, counts in full; by the second not at all, or by `_TURNED_SHAPE`.
+_FLAT_DEG, _OWN_SHAPE_DEG, _TURNED_SHAPE = (8.0, 25.0), (20.0, 42.0), 0.15
 _CHIN_SHARE = 0.35
 _UPPER_LIP, _LOWER_LIP = LIPS_INNER[1:10], LIPS_INNER[19:10:-1]
 _SEAM_SOFTNESS = 0.006
@@ -52,6 +54,7 @@ _IRIS_SHARE = 0.85  # the measured radius reaches into the white
 _MIN_GRAIN = 1.0  # levels; less is not seen
 # Differences between actor and twin (`rasterise.keep_in_front`) from which on a pixel of the forehead is hair.
 _HAIR_FROM, _HAIR_FULLY = 0.32, 0.6
+_BROW_MARGIN = 0.07
 _LEAST_HAIR = 0.025  # half the width of a lock that is kept, in units of the head's size
 
 
@@ -180,6 +183,7 @@ class MeshTwin:
         if blur_px > 0.3:
             layer = _blurred(layer, blur_px)
         if chosen.hair_in_front > 0:
+            _leave_out_brows(zone, observation.landmarks[:, :2] - corner, head_px)
             shown = np.empty_like(coverage)
             keep_in_front(base, layer, zone, _HAIR_FROM, _HAIR_FULLY, shown)
             # Single strands would hang in the air, since nothing of their kind is on the twin's skin around them.
@@ -233,8 +237,21 @@ class MeshTwin:
         # Lips that meet on the actor meet on the twin, all along.
         difference[_LOWER_LIP, 1] = difference[_UPPER_LIP, 1]
         change = self._shape_kernel @ difference
+        # A turned face ends where nose, lips and chin stick out, and there nothing can be pulled into place: whatever
+        # of the actor's lies beyond the twin's would be seen.
+        turn = abs(observation.yaw_deg)
+        change[:, 2] *= np.float32(np.interp(turn, _FLAT_DEG, [1, 0]))
+        amount *= float(np.interp(turn, _OWN_SHAPE_DEG, [1, _TURNED_SHAPE]))
         shaped: FloatArray = mesh + (change * np.float32(amount * observation.head.scale)) @ observation.head.rotation.T
         return shaped
+
+
+def _leave_out_brows(zone: Image, points: FloatArray, head_px: float) -> None:
+    """Take the actor's brows, at `points` `(N, 2)`, out of the `zone` `(H, W) uint8` in which hair is looked for."""
+    for brow in (RIGHT_BROW, LEFT_BROW):
+        hull = cv2.convexHull(np.round(points[brow]).astype(np.int32))
+        cv2.fillConvexPoly(zone, hull, 0)
+        cv2.polylines(zone, [hull], True, 0, max(round(_BROW_MARGIN * head_px), 1))
 
 
 def _lids_lowered(shaped: FloatArray, observation: FaceObservation) -> FloatArray:

@@ -17,9 +17,11 @@ Image = npt.NDArray[np.uint8]
 
 _WORK_PX = 200.0  # the head's size while measuring
 _DARKEST = 4.0
-_BAND, _SEED = 0.35, 0.08  # how far it may reach inwards, and where it begins, in units of the head's size
-_HAIR, _BEARD_HAIR = 0.7, 2.0  # log units darker than the face: hair; below the mouth it may be a beard, which is kept
+_BAND, _SEED = 0.55, 0.08  # how far it may reach inwards, and where it begins, in units of the head's size
+_HAIR, _BEARD_HAIR = 0.6, 2.0  # log units darker than the face: hair; below the mouth it may be a beard, which is kept
 _OTHER_TINT, _RIM_TINT = 0.26, 0.18  # log units between channels; the second at the very rim
+_FRONTAL_DEG = 18.0
+_LOCKS = 0.03  # half of the skin that may be seen between two locks
 _GROWN, _SOFT = 0.06, 0.015  # the rim of hair is thin
 
 
@@ -42,13 +44,17 @@ def face_mask(picture: Image, observation: FaceObservation) -> Image:
     tint = logs - brightness[..., None]
     away = np.abs(tint - np.median(tint[front], axis=0)).max(axis=2)
     away /= np.where(depth < _SEED / 2 * head_px, _RIM_TINT, _OTHER_TINT)
-    limit = np.where(_below_mouth(points, inside.shape), _BEARD_HAIR, _HAIR)
+    # Seen from the side, long hair lies where a beard would be; the beard is taken from the front.
+    bearded = _below_mouth(points, inside.shape) & (abs(observation.yaw_deg) < _FRONTAL_DEG)
+    limit = np.where(bearded, _BEARD_HAIR, _HAIR)
     dark = (np.median(brightness[front]) - brightness) / limit
     other = (inside > 0) & (features == 0) & (depth < _BAND * head_px) & (np.maximum(away, dark) > 1)
+    side = 2 * round(_LOCKS * head_px) + 1
+    other = cv2.morphologyEx(other.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((side, side), np.uint8)) > 0
     # Hair and background reach the outline; dark eyes and moles do not.
     _, parts = cv2.connectedComponents(other.astype(np.uint8))
     other &= np.isin(parts, np.unique(parts[other & (depth < _SEED * head_px)]))
-    side = 2 * round(_GROWN * head_px) + 1
+    side = 2 * round(_GROWN * (1 + min(abs(observation.yaw_deg) / 30, 1.0)) * head_px) + 1  # hair's rim, seen squarely
     grown = cv2.dilate(other.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     mask = np.where((grown > 0) & (features == 0), 0, 255).astype(np.uint8)
     soft = cv2.GaussianBlur(mask, (0, 0), max(_SOFT * head_px, 0.8))

@@ -144,10 +144,10 @@ def watch(path: Path, perceiver: FacePerceiver) -> tuple[list[Shot], list[int]]:
 def frames(path: Path, numbers: Sequence[int], shots: Sequence[Shot]) -> list[Image]:
     """The frames `numbers` of a video, each cut out around the face of its shot."""
     wanted = {number: index for index, number in enumerate(numbers)}
-    pictures: list[Image | None] = [None] * len(numbers)
+    pictures: dict[int, Image] = {}
     video = cv2.VideoCapture(str(path))
     number = -1
-    while None in pictures and video.grab():
+    while len(pictures) < len(numbers) and video.grab():
         number += 1
         if number not in wanted:
             continue
@@ -159,9 +159,9 @@ def frames(path: Path, numbers: Sequence[int], shots: Sequence[Shot]) -> list[Im
         part = frame[max(y0 - margin, 0) : y1 + margin, max(x0 - margin, 0) : x1 + margin]
         pictures[wanted[number]] = np.ascontiguousarray(part, np.uint8)
     video.release()
-    if any(picture is None for picture in pictures):
+    if len(pictures) < len(numbers):
         raise FaceModelError(f"The video {path.name} could not be read a second time. Copy it and try again.")
-    return [picture for picture in pictures if picture is not None]
+    return [pictures[index] for index in range(len(numbers))]
 
 
 def _resting(shots: Sequence[Shot]) -> FloatArray | None:
