@@ -65,14 +65,15 @@ class Plan:
 
 
 PLANS = (
-    Plan(4, 3, 60, "understandable; some words are less clear"),
-    Plan(5, 5, 64, "good"),
-    Plan(7, 8, 64, "good"),
-    Plan(8, 12, 64, "very good"),
-    Plan(10, 16, 80, "very good"),
-    Plan(16, 24, 80, "very good"),
-    Plan(20, 40, 80, "the best there is"),
-    Plan(40, 60, 80, "the best there is, and the least work"),
+    Plan(4, 3, 80, "understandable; some words are less clear"),
+    Plan(5, 5, 80, "good"),
+    Plan(8, 7, 80, "good"),
+    Plan(10, 10, 80, "good"),
+    Plan(14, 18, 80, "very good"),
+    Plan(20, 30, 80, "very good"),
+    Plan(24, 44, 80, "the best there is"),
+    Plan(40, 60, 80, "the best there is, and less work"),
+    Plan(60, 80, 80, "the best there is, and the least work"),
 )
 """From the shortest to the longest."""
 
