@@ -34,18 +34,20 @@ def _check(args: argparse.Namespace) -> int:
     import soundfile
 
     from obs_twin.cli.convert import read_mono
-    from obs_twin.voice.device import DeviceMeter
+    from obs_twin.voice.device import HEADSET_HZ, DeviceMeter
     from obs_twin.voice.device_match import describe
 
     if args.mic == (args.file is not None):
         raise CommandError("Give a recording, or --mic to listen now: obs-twin voice check FILE")
+    recorded_to_hz = MIC_RATE_HZ / 2
     if args.mic:
         sound, rate_hz = _listen(args.seconds, args.device), MIC_RATE_HZ
     else:
         sound, rate_hz = read_mono(args.file)
         with soundfile.SoundFile(args.file) as file:
-            if file.samplerate < 2 * 9500:
-                print(f"The recording itself has only {file.samplerate} samples a second.")
+            recorded_to_hz = file.samplerate / 2
+        if recorded_to_hz < HEADSET_HZ:
+            print(f"This recording cannot tell what the microphone does above {recorded_to_hz / 1000:.1f} kHz.")
     meter = DeviceMeter(rate_hz)
     meter.push(sound)
     report = meter.report()
@@ -54,7 +56,7 @@ def _check(args: argparse.Namespace) -> int:
             "Not enough speech was heard: at least three seconds are needed. Speak as you do in a meeting, or check "
             "that the right microphone is chosen and switched on."
         )
-    for line in describe(report):
+    for line in describe(report, recorded_to_hz=recorded_to_hz):
         print(textwrap.fill(line, 88))
     return 0
 

@@ -86,10 +86,17 @@ class DeviceReport:
             f", reverberation about {self.reverberation_s:.1f} s"
         )
 
-    def words(self) -> list[str]:
-        """What no filter can mend, and what would help; empty if all is well."""
+    def words(self, recorded_to_hz: float = 24_000.0) -> list[str]:
+        """What no filter can mend, and what would help; empty if all is well.
+
+        Args:
+            recorded_to_hz: the highest frequency that the recording could hold; what lies above is no fault of the
+                microphone.
+        """
         said: list[str] = []
-        if 0 < self.bandwidth_hz < NARROW_HZ:
+        if self.bandwidth_hz > recorded_to_hz - 2 * LINEAR_HZ:
+            pass
+        elif 0 < self.bandwidth_hz < NARROW_HZ:
             said.append(
                 f"This microphone carries nothing above {self.bandwidth_hz / 1000:.1f} kHz, as a telephone or a "
                 "Bluetooth headset in call mode does; s, f and th are lost. Use a cable, or another microphone."

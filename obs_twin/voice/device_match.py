@@ -145,7 +145,7 @@ class DeviceMatcher:
         return describe(self.report, self._equaliser.gain_db)
 
 
-def describe(report: DeviceReport | None, gain_db: F64 | None = None) -> list[str]:
+def describe(report: DeviceReport | None, gain_db: F64 | None = None, recorded_to_hz: float = 24_000.0) -> list[str]:
     """A report in words, with what a filter corrects (`gain_db`; what it would correct if None)."""
     if report is None:
         return ["Microphone: not enough speech heard yet (three seconds are needed)."]
@@ -154,7 +154,7 @@ def describe(report: DeviceReport | None, gain_db: F64 | None = None) -> list[st
     low, high = int(np.argmin(gains)), int(np.argmax(gains))
     changes = [f"{gains[at]:+.0f} dB at {_hz(THIRDS_HZ[at])}" for at in (high, low) if abs(gains[at]) >= 1.5]
     lines.append(f"Corrected by a filter: {', '.join(changes)}" if changes else "Its colour needs no correction.")
-    return lines + (report.words() or ["Nothing else stands in the way of a good voice."])
+    return lines + (report.words(recorded_to_hz) or ["Nothing else stands in the way of a good voice."])
 
 
 def _hz(frequency: float) -> str:
