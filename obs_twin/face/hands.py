@@ -52,6 +52,10 @@ class HandFinder:
         self._squares = []
         self._frames_since_look = _LOOK_EVERY_FRAMES
 
+    def drop(self) -> None:
+        """What is followed is no hand: look again when it is time to."""
+        self._squares = []
+
     def find(self, bgr: Image, face_box: Sequence[int], changed: bool) -> tuple[FloatArray, ...]:
         """The hands that overlap the face, each `(21, 2) float32` in pixels of the frame.
 

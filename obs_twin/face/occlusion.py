@@ -39,6 +39,7 @@ MOST_COVERED = 0.6
 """A face that is covered more than this is no longer drawn; its mask is empty."""
 _AXIS_DEPTH = 0.55  # of the cylinder onto which the face is unwrapped, behind the eyes, in sizes of the head
 _EDGE_TEXELS = 2.0
+_TYPICAL = round(0.8 * len(TRIANGLES))
 _MAX_SHRINK = 0.35  # triangles seen at a smaller share of the typical scale are too slanted to be judged
 _DARKEST = 6.0  # added before the logarithm, so that noise in black does not count
 _CLIPPED = 250
@@ -134,6 +135,7 @@ class OcclusionFinder:
         self._basis = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1)
         self._seen = np.empty((TEXELS, TEXELS, 3), np.uint8)
         self._known = np.empty((TEXELS, TEXELS, 2), np.uint8)
+        self._marks = np.ones((MESH_POINTS, 2), np.float32)
         self._ones = np.ones((MESH_POINTS, 2), np.float32)
         self._values = np.empty((TEXELS, TEXELS, 3), np.float32)
         self._score = np.empty((TEXELS, TEXELS), np.float32)
@@ -177,12 +179,12 @@ class OcclusionFinder:
         inside = square.from_frame(seen.landmarks[:MESH_POINTS, :2])
         areas = _areas(inside)
         seen_area = areas / self._areas
-        typical = max(float(np.percentile(seen_area, 80)), 1e-6)
+        typical = max(float(np.partition(seen_area, _TYPICAL)[_TYPICAL]), 1e-6)
         facing = seen_area > _MAX_SHRINK * typical
         triangles = TRIANGLES[facing]
         self._known[:] = 0
-        marks = np.stack([np.ones(MESH_POINTS, np.float32), hidden.astype(np.float32)], axis=1)
-        draw(pack(soft), inside, self._places, triangles, self._seen, None, marks, self._known)
+        self._marks[:, 1] = hidden
+        draw(pack(soft), inside, self._places, triangles, self._seen, None, self._marks, self._known)
         known, under_hand = (np.ascontiguousarray(self._known[..., k]) for k in (0, 1))
         _to_values(self._seen, known, self._values)
         self._fit_light(known)

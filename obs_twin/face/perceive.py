@@ -179,6 +179,8 @@ class FacePerceiver:
         thing = self._things.find(soft, roi, seen, hidden)
         if not self._proved(seen, self._things.unlike_under_hands):
             seen, hidden = replace(seen, hands=()), np.zeros_like(hidden)
+            if self._hands is not None:
+                self._hands.drop()
         if thing is not None and thing.share > 0:
             hidden |= thing.at(mesh[:, :2])
         elif not seen.hands:
