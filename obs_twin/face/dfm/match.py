@@ -32,9 +32,11 @@ def match_sharpness(layer: Image, landmarks: FloatArray, fineness: float, amount
     if amount <= 0 or not math.isfinite(fineness) or fineness <= 0:
         return layer
     sample, marks = _middle(layer, landmarks)
-    own, _ = fine_detail(sample, marks)
+    own, noise = fine_detail(sample, marks)
     if not math.isfinite(own):
-        return layer
+        if noise <= 0:  # too small to measure
+            return layer
+        own = 0.0  # so soft that its detail drowns in rounding
     wanted, now = math.log(max(fineness, 1e-3)), math.log(max(own, 1e-3))
     if now < wanted:
         # Energy grows with the square of what is added to the fine band.
