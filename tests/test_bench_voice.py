@@ -15,7 +15,7 @@ import soxr
 
 from obs_twin.bench.clips import read_sound, speech_clips
 from obs_twin.bench.contours import contours, envelope_correlation, f0_correlation, loudest_dbfs
-from obs_twin.bench.conversion import RATE_HZ, Condition, VoiceUnderTest, convert
+from obs_twin.bench.conversion import RATE_HZ, Condition, VoiceUnderTest, convert, convert_live
 from obs_twin.bench.extra import BenchError
 from obs_twin.bench.page import text_table
 from obs_twin.bench.quiet import SECONDS, quiet_clips
@@ -131,6 +131,15 @@ def test_convert_streams_as_the_engine_does_and_keeps_every_sample(tmp_path: Pat
     assert len(done.samples) == len(source)
     assert 0 < done.owed_samples <= done.lookahead_samples <= RATE_HZ * condition.budget_ms / 1000
     assert done.cpu_s > 0
+
+
+def test_the_lead_in_is_cut_off_again(tmp_path: Path, persona: F32) -> None:
+    target = tmp_path / "target.json"
+    analyse(persona, SAMPLE_RATE_HZ).save(target)
+    voice = VoiceUnderTest("world", {"target": target}, VoiceSettings())
+    source = soxr.resample(persona, SAMPLE_RATE_HZ, RATE_HZ)[:RATE_HZ]
+    done = convert_live(voice.open(Condition(0.5)), source, Condition(0.5), 0.5)
+    assert (len(done.samples), done.fed_s) == (RATE_HZ, 1.5)
 
 
 class _Forgetful:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ RATE_HZ = 48000
 PACKET_SAMPLES = 1024  # what OBS hands to a filter
 COMPUTE_MS = 90.0  # what the engine keeps of D for the computing itself (`engine/voice.py`)
 WHOLE_BUDGET_MS = 5000.0
+ROOM_RMS = 10 ** (-70 / 20)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Converted:
 
     Attributes:
         samples: (N,) at 48 kHz, sample k belongs to sample k of the source.
+        fed_s: seconds of sound that were sent through.
         cpu_s: CPU time of this thread and of what it waited for.
         slowest_s: the longest single `push`, CPU time.
         owed_samples: the most that the output was behind the input.
@@ -49,6 +51,7 @@ class Converted:
     """
 
     samples: F32
+    fed_s: float
     cpu_s: float
     slowest_s: float
     owed_samples: int
@@ -72,6 +75,17 @@ class VoiceUnderTest:
         return open_voice(
             self.kind, self.files, sample_rate_hz=RATE_HZ, delay_budget_ms=condition.budget_ms, settings=self.settings
         )
+
+
+def convert_live(model: VoiceModel, source: F32, condition: Condition, lead_in_s: float) -> Converted:
+    """`convert` for a stream that was already running: so much of a quiet room comes first, and is cut off again.
+
+    A filter in OBS never starts in the middle of a word. Nothing of the speaker is learnt from the room.
+    """
+    lead = round(lead_in_s * RATE_HZ) if condition.delay_s is not None else 0
+    room = np.random.default_rng(5).normal(0.0, ROOM_RMS, lead).astype(np.float32)
+    done = convert(model, np.concatenate([room, source]), condition)
+    return replace(done, samples=done.samples[lead:])
 
 
 def convert(model: VoiceModel, source: F32, condition: Condition) -> Converted:
@@ -99,4 +113,4 @@ def convert(model: VoiceModel, source: F32, condition: Condition) -> Converted:
         raise BenchError(f"the voice gave {len(samples)} samples for {len(source)}: it must give as many as it gets")
     if owed > model.lookahead_samples:
         raise BenchError(f"the voice fell {owed} samples behind, and promised at most {model.lookahead_samples}")
-    return Converted(samples, sum(spent), max(spent), owed, model.lookahead_samples)
+    return Converted(samples, len(source) / RATE_HZ, sum(spent), max(spent), owed, model.lookahead_samples)

@@ -12,7 +12,7 @@ import soundfile
 
 from obs_twin.bench.clips import SpeechClip
 from obs_twin.bench.contours import loudest_dbfs
-from obs_twin.bench.conversion import RATE_HZ, Condition, Converted, VoiceUnderTest, convert
+from obs_twin.bench.conversion import RATE_HZ, Condition, Converted, VoiceUnderTest, convert, convert_live
 from obs_twin.bench.quiet import quiet_clips
 from obs_twin.bench.source_cache import source_facts
 from obs_twin.bench.voice_metrics import VoiceFacts, VoiceScorer, VoiceScores
@@ -77,6 +77,7 @@ def run_voice_bench(
     scorer: VoiceScorer,
     sounds: Path,
     warm: bool = False,
+    lead_in_s: float = 0.0,
     say: Say = lambda _line: None,
 ) -> VoiceResult:
     """Convert and score.
@@ -85,6 +86,7 @@ def run_voice_bench(
         target: (256,) embedding of the target's real voice, None if there is nothing to compare with.
         sounds: folder for what was converted, as FLAC.
         warm: keep one model for a speaker's clips in turn, as in a talk; else each clip starts cold.
+        lead_in_s: seconds of a quiet room before each streamed clip.
         say: called with a line of progress.
 
     Raises:
@@ -103,7 +105,7 @@ def run_voice_bench(
             model = warmed.get(key) or voice.open(condition)
             if warm:
                 warmed[key] = model
-            done = convert(model, source, condition)
+            done = convert_live(model, source, condition, lead_in_s)
             provider = model.provider
             scores = scorer.score(done.samples, RATE_HZ, source=facts, target=target)
             file = _save(sounds, clip.name, condition.label, done.samples)
@@ -134,7 +136,7 @@ def _row(
         known_text=clip.text is not None,
         reference=facts.text,
         scores=scores,
-        rtf=math.nan if done is None else done.cpu_s / seconds,
+        rtf=math.nan if done is None else done.cpu_s / done.fed_s,
         slowest_ms=math.nan if done is None else 1000 * done.slowest_s,
         lag_ms=math.nan if done is None else 1000 * done.lookahead_samples / RATE_HZ,
         file=file,

@@ -48,6 +48,9 @@ def _add_voice(actions: Any) -> None:
     voice.add_argument("--delays", default=DEFAULT_DELAYS, metavar="SECONDS", help="delays D to stream with, by commas")
     voice.add_argument("--limit", type=int, metavar="N", help="at most so many clips, spread over the speakers")
     voice.add_argument("--warm", action="store_true", help="a speaker's clips one after another, as in a talk")
+    voice.add_argument(
+        "--lead-in", type=float, default=1.0, metavar="S", help="seconds of a quiet room before each streamed clip"
+    )
     voice.add_argument("--quick", action="store_true", help="leave out distillMOS, which needs PyTorch")
     voice.add_argument("--pitch", type=float, default=0.0, metavar="SEMITONES", help="as in the filter's settings")
     voice.add_argument("--out", type=Path, default=Path("bench-voice"), metavar="DIR", help="folder for the results")
@@ -114,6 +117,7 @@ def _voice(args: argparse.Namespace) -> int:
                 scorer=scorer,
                 sounds=args.out / "sounds",
                 warm=args.warm,
+                lead_in_s=max(0.0, args.lead_in),
                 say=lambda line: print(line, flush=True),
             )
         except VoiceModelError as error:
