@@ -13,7 +13,7 @@ Where faces move (mouth, eyes) only photos with the first one's expression are m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -47,6 +47,7 @@ _RIM, _LEAST = np.float32(0.008), np.float32(0.15)
 _MIRRORED = 0.02  # how much the other side of the face counts against what was seen
 _LIGHT_RADIUS = 0.25
 _FIRST = 3.0  # how much more the first photo counts, whose features are in the right place for its own light
+_SHADE = np.float32(0.0)  # log units
 _SAME_EXPRESSION = 0.03  # in units of the head's size
 _BANDS = 5
 
@@ -121,13 +122,15 @@ def build_atlas(photos: Sequence[TargetPhoto]) -> Atlas:
     points, size = _layout(neutral[:MESH_POINTS], head_px)
     moving = tuple(_around(part, reach, neutral) for part, reach in zip(MOVING, _REACHES, strict=True))
     first = photos[0].observation
-    layers, seen = [], []
+    layers: list[Layer] = []
+    seen: list[FloatArray] = []
     for photo in photos:
         facing = _facing(photo.observation)
         gains = None if photo is photos[0] else _gains(first, photo.observation, facing)
         quality = min(photo.observation.head.scale / head_px, 1.0) ** 2 * (_FIRST if photo is photos[0] else 1.0)
         for mirrored in (False, True):
-            layers.append(_layer(photo, points, size, head_px, facing, gains, mirrored))
+            layer = _layer(photo, points, size, head_px, facing, gains, mirrored)
+            layers.append(_without_shades(layer, layers[0], head_px) if layers else layer)
             part = np.float32(quality * (_MIRRORED if mirrored else 1.0)) * layers[-1].weight
             for where, marks in zip(MOVING, moving, strict=True):
                 gap = photo.observation.local[where, :2] - first.local[where, :2]
@@ -231,7 +234,21 @@ def _layer(
     draw(skin, np.ascontiguousarray(source[rows]), points, TRIANGLES, face)
     skin_share = face[..., 0] * np.float32(1 / 255)
     weight = np.asarray(weight * skin_share, np.float32)
-    return Layer(picture, weight, np.where(weight > 0, skin_share, np.float32(0)), photo.observation.local)
+    own = gains is None and not mirrored
+    sure = (weight > 0) * 1.0 if own else np.clip((weight - _LEAST) / np.float32(0.3), 0, 1)
+    return Layer(picture, weight, np.asarray(skin_share * sure, np.float32), photo.observation.local)
+
+
+def _without_shades(layer: Layer, first: Layer, head_px: float) -> Layer:
+    """`layer` without what is much darker than the skin that the first photo shows nearest to it: shade under hair."""
+    sigma = max(0.025 * head_px, 1.0)
+    skin = cv2.GaussianBlur(_filled(first.picture, first.skin > 0.9), (0, 0), sigma).astype(np.float32).mean(2)
+    here = cv2.GaussianBlur(_filled(layer.picture, layer.skin > 0.5), (0, 0), sigma).astype(np.float32).mean(2)
+    darker = np.log(skin + np.float32(8)) - np.log(here + np.float32(8))
+    trust = np.clip((_SHADE + np.float32(0.15) - darker) / np.float32(0.15), 0, 1)
+    trust = np.maximum(trust, np.clip((first.skin - np.float32(0.5)) / np.float32(0.45), 0, 1))
+    trust = np.asarray(cv2.GaussianBlur(trust, (0, 0), sigma), np.float32)
+    return replace(layer, weight=layer.weight * trust, skin=layer.skin * trust)
 
 
 def _one_sided(layer: Layer) -> bool:

@@ -22,7 +22,7 @@ _HAIR, _BEARD_HAIR = 0.6, 2.0  # log units darker than the face: hair; below the
 _OTHER_TINT, _RIM_TINT = 0.26, 0.18  # log units between channels; the second at the very rim
 _FRONTAL_DEG = 18.0
 _LOCKS = 0.03  # half of the skin that may be seen between two locks
-_GROWN, _SOFT = 0.06, 0.015  # the rim of hair is thin
+_GROWN, _SOFT = 0.09, 0.03  # the rim of hair is thin
 
 
 def face_mask(picture: Image, observation: FaceObservation) -> Image:

@@ -26,7 +26,7 @@ MAX_PICTURES = 9
 _LOOK_FPS = 8.0  # of a video
 _MAX_LOOKS = 900
 _SHARPNESS_PX = 160.0  # the head's size while its sharpness is measured
-_SOFT, _DARK, _BRIGHT = 12.0, 45.0, 225.0  # sharpness and levels that are worth a word
+_SOFT, _DARK, _BRIGHT = 2.5, 45.0, 225.0  # sharpness and levels that are worth a word
 _GOOD_PX = 200.0  # of the head; less is worth less
 _VIDEO_MARGIN = 0.8  # of the face's size, kept around it
 _SHORT_OF_DEG = 20.0  # a side is missing if no picture shows it from further round than this
@@ -52,7 +52,7 @@ class Shot:
     def quality(self) -> float:
         """How well it serves, whatever it shows."""
         light = np.exp(-np.square((self.brightness - 140.0) / 90.0))
-        return float(min(self.sharpness, 40.0) * light * min(self.observation.head.scale / _GOOD_PX, 1.0))
+        return float(min(self.sharpness, 12.0) * light * min(self.observation.head.scale / _GOOD_PX, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
