@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("onnx")
 
 from obs_twin.voice.model import VoiceModelError
-from obs_twin.voice.rvc.nets import ContentEncoder, Synthesizer, coarse_pitch
+from obs_twin.voice.rvc.content import ContentEncoder
+from obs_twin.voice.rvc.nets import Synthesizer, coarse_pitch
 from obs_twin.voice.rvc.rmvpe import Rmvpe, log_mel, salience_to_hz
 from tests import rvc_models as models
 

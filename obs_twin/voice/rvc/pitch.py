@@ -12,7 +12,8 @@ import pyworld
 import swift_f0
 
 from obs_twin.voice.model import F32, F64, VoiceModelError
-from obs_twin.voice.rvc.nets import CONTENT_RATE_HZ, FRAME_SAMPLES
+from obs_twin.voice.rvc.content import CONTENT_RATE_HZ
+from obs_twin.voice.rvc.nets import FRAME_SAMPLES
 from obs_twin.voice.rvc.rmvpe import Rmvpe
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 1100.0

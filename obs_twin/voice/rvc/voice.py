@@ -21,16 +21,10 @@ import soxr
 from obs_twin.voice.gate import LOOKAHEAD_FRAMES, SpeechGate
 from obs_twin.voice.model import F32, F64, VoiceModelError, VoiceSettings
 from obs_twin.voice.resample import AlignedResampler
+from obs_twin.voice.rvc.content import CONTENT_HOP, CONTENT_RATE_HZ
 from obs_twin.voice.rvc.index import FeatureIndex, open_index
 from obs_twin.voice.rvc.layout import FRAME_MS, SEARCH_MS, choose
-from obs_twin.voice.rvc.nets import (
-    CONTENT_HOP,
-    CONTENT_RATE_HZ,
-    FRAME_SAMPLES,
-    NOISE_CHANNELS,
-    file_mark,
-    open_networks,
-)
+from obs_twin.voice.rvc.nets import FRAME_SAMPLES, NOISE_CHANNELS, file_mark, open_networks
 from obs_twin.voice.rvc.pitch import open_tracker
 from obs_twin.voice.rvc.settings import RvcSettings
 from obs_twin.voice.rvc.sola import SolaJoiner
