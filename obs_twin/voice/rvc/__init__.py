@@ -4,6 +4,6 @@
                         \\-> F0 (RMVPE, swift-f0, harvest, 100 Hz) -> pitch ------------------------+-> synthesizer
                                                                                                      -> SOLA -> voice
 
-`nets` and `content` bind the networks whatever their exporter called things, `voice` is the stream, `settings` has the names that
-RVC's users know. No weights come with OBS Twin.
+`nets` and `content` bind the networks whatever their exporter called things, `voice` is the stream, `settings` has the
+names that RVC's users know. No weights come with OBS Twin.
 """
