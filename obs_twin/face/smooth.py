@@ -24,7 +24,7 @@ _REACH_NS = 90_000_000  # standard deviation of the filter in time
 _LIGHT_REACH_NS = 200_000_000
 # Movement of the head that is taken for jitter, in units of its size: of its place, and of its axes' ends, which the
 # network's guess of the depth moves most.
-_STILL_PLACE, _STILL_AXES = 0.010, 0.04
+_STILL_PLACE, _STILL_AXES = 0.012, 0.05
 _STILL_LOCAL = 0.010  # the same of a point in the head's own axes
 _CUT = 0.5  # a jump of half a head between neighbours is another face
 
