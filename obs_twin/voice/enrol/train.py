@@ -64,7 +64,7 @@ class Plan:
     weight_decay: float = 0.01
     content_noise: float = 0.02
     altered_share: float = 0.3
-    learnt_share: float = 0.85
+    learnt_share: float = 0.8
     seed: int = 0
 
 
