@@ -130,9 +130,7 @@ def _lstm(driven: F32, weight_hh: F32) -> F32:
     states = np.empty((batch, steps, size), np.float32)
     for step in range(steps):
         gates = driven[:, step] + hidden @ weight_hh
-        enter, keep, give = (
-            1 / (1 + np.exp(-gates[:, part * size : (part + 1) * size])) for part in (0, 1, 3)
-        )
+        enter, keep, give = (1 / (1 + np.exp(-gates[:, part * size : (part + 1) * size])) for part in (0, 1, 3))
         cell = keep * cell + enter * np.tanh(gates[:, 2 * size : 3 * size])
         hidden = give * np.tanh(cell)
         states[:, step] = hidden
