@@ -24,7 +24,8 @@ _MIN_PRESENCE = 0.5
 _MIN_PALM = 0.35  # low: the landmark network says whether it is one
 _PALM_MARGIN, _PALM_LIFT = 2.6, 0.5
 _HAND_MARGIN, _HAND_LIFT = 2.0, 0.1
-_LOOK_EVERY_FRAMES = 15
+# Looking takes as long as the rest of a frame. What covers the face is told by `changed` at once; this is for the rest.
+_LOOK_EVERY_FRAMES = 25
 _SEARCH_SIDES = 3.2  # the square searched, in sizes of the face
 
 # Landmark rows: the wrist, then four joints of each finger from the thumb on.
