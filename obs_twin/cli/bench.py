@@ -39,7 +39,11 @@ def _add_voice(actions: Any) -> None:
         "--kind", metavar="KIND", help="a voice without a twin pack: its kind, with --file for its files"
     )
     voice.add_argument(
-        "--file", action="append", default=[], metavar="ROLE=PATH", help="with --kind: one file of the voice"
+        "--file",
+        action="append",
+        default=[],
+        metavar="ROLE=PATH",
+        help="one file of the voice, such as adapter=FILE; in place of the twin's own",
     )
     voice.add_argument(
         "--target", nargs="+", type=Path, default=[], metavar="SOUND", help="clips of the target's own voice"
@@ -92,6 +96,7 @@ def _voice(args: argparse.Namespace) -> int:
         targets = [read_sound(path, RATE_HZ) for path in args.target]
         if args.twin is not None:
             kind, files, own, title = _twin_voice(args.twin, stack)
+            files = {**files, **_named_files(args.file)}
             targets = targets or own
         else:
             kind, files, title = args.kind, _named_files(args.file), args.kind
