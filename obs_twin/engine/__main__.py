@@ -8,6 +8,8 @@ import sys
 
 from obs_twin.engine.priority import lower_process
 
+SWITCH_S = 0.0005
+
 
 def main() -> int:
     """Run the engine until the host closes standard input."""
@@ -15,6 +17,9 @@ def main() -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
     )
     lower_process()
+    # The voice waits for Python's lock dozens of times in each chunk, and a picture thread that computes gives it up
+    # after 5 ms unless told otherwise.
+    sys.setswitchinterval(SWITCH_S)
     # Libraries that print must not disturb the messages on standard output.
     outgoing = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -15,10 +15,10 @@ from obs_twin.voice.neural_grid import FRAME_S
 
 SYNTHESIS_TAIL_MS = 25.0
 RESAMPLING_MS = 3.5  # there and back
-COMPUTE_RESERVE = 2.0
+COMPUTE_RESERVE = 3.0
 """A chunk may take so many times longer than measured, because others want the processor too."""
-ENGINE_RESERVE_MS = 80.0
-"""Of what the engine keeps free of the delay anyhow, left for computing beside the packets' jitter."""
+ENGINE_RESERVE_MS = 60.0
+"""Of what the engine keeps free of the delay anyhow, left for computing beside the packets' jitter and the polling."""
 PITCH_LEFT_S = 0.15
 
 
@@ -65,13 +65,13 @@ class Plan:
 
 
 PLANS = (
-    Plan(4, 3, 80, "understandable; some words are less clear"),
-    Plan(5, 5, 80, "good"),
-    Plan(8, 7, 80, "good"),
+    Plan(3, 3, 60, "understandable; some words are less clear"),
+    Plan(4, 5, 80, "good"),
+    Plan(7, 6, 80, "good"),
     Plan(10, 10, 80, "good"),
-    Plan(14, 18, 80, "very good"),
-    Plan(20, 30, 80, "very good"),
-    Plan(24, 44, 80, "the best there is"),
+    Plan(14, 16, 80, "very good"),
+    Plan(20, 26, 80, "very good"),
+    Plan(24, 40, 80, "the best there is"),
     Plan(40, 60, 80, "the best there is, and less work"),
     Plan(60, 80, 80, "the best there is, and the least work"),
 )

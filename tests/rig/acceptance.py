@@ -2,6 +2,7 @@
 
 python -m tests.rig.acceptance delay --delay-ms 300 1500 3000 --seconds 60 [--rate-drops]
 python -m tests.rig.acceptance cost --seconds 60
+python -m tests.rig.acceptance keep-up --delay-ms 500 --seconds 600
 python -m tests.rig.acceptance kill --times 20
 """
 
@@ -68,6 +69,45 @@ def measure_delay(clip: Clip, delay_ms: int, seconds: float) -> DelayResult:
         step.voice_windows,
         video["stage_ms"],
         status["host"]["counts"],
+    )
+
+
+@dataclass(frozen=True)
+class KeepUpResult:
+    """What came too late in a long run, once all is loaded: counted by the host, as viewers get it."""
+
+    delay_ms: int
+    seconds: float
+    voice_packets: int
+    voice_packets_late: int
+    frames: int
+    frames_late: int
+    """Stood in by a neighbour."""
+    frames_not_twin: int
+    convert_ms: dict[str, float]
+
+
+def keep_up(clip: Clip, delay_ms: int, seconds: float) -> KeepUpResult:
+    """All three filters, `seconds` long, after a start of ten."""
+    with Stage(clip, ALL_FILTERS, delay_ms) as stage:
+        time.sleep(10.0)
+        before = stage.twin.status()["host"]["counts"]
+        time.sleep(seconds)
+        status = stage.twin.status()
+    after = status["host"]["counts"]
+    since = {n: {key: value - before[n].get(key, 0) for key, value in after[n].items()} for n in after}
+    video = next(counts for counts in since.values() if "frames" in counts)
+    voice = next(counts for counts in since.values() if "packets" in counts)
+    sound = next(s for s in status["streams"].values() if s["kind"] != "video")
+    return KeepUpResult(
+        delay_ms,
+        seconds,
+        voice["packets"],
+        voice.get("late", 0),
+        video["frames"],
+        video.get("late", 0),
+        video["frames"] - video.get("twin", 0),
+        sound["stage_ms"].get("convert", {}),
     )
 
 
@@ -266,7 +306,7 @@ def _reload_script(stage: Stage, times: int) -> None:
 def main(arguments: list[str]) -> int:
     """Run one measurement and print its result as JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.rig.acceptance", description=__doc__)
-    parser.add_argument("what", choices=("delay", "cost", "kill", "life"))
+    parser.add_argument("what", choices=("delay", "cost", "keep-up", "kill", "life"))
     parser.add_argument("--delay-ms", type=int, nargs="+", default=[300, 1500, 3000])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--times", type=int, default=20)
@@ -280,6 +320,9 @@ def main(arguments: list[str]) -> int:
         if options.what == "delay":
             for delay_ms in options.delay_ms:
                 print(json.dumps(asdict(measure_delay(clip, delay_ms, options.seconds))), flush=True)
+        elif options.what == "keep-up":
+            for delay_ms in options.delay_ms:
+                print(json.dumps(asdict(keep_up(clip, delay_ms, options.seconds))), flush=True)
         elif options.what == "kill":
             print(json.dumps(asdict(kill_engine(clip, options.times))))
         elif options.what == "life":
