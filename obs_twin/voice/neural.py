@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from obs_twin.voice.activity import SpeechDetector, SpeechGate, block_of_step
+from obs_twin.voice.aligned import AlignedStream, check_rate
 from obs_twin.voice.content import Content, ContentEncoder
 from obs_twin.voice.decoder import CONTEXT_STEPS, Decoder, Spectra
 from obs_twin.voice.loudness import HEAR_WINDOW, LoudnessFollower, source_levels, spectrum_levels
@@ -31,7 +31,6 @@ from obs_twin.voice.neural_grid import (
 )
 from obs_twin.voice.neural_pitch import PitchMap, track
 from obs_twin.voice.plan import PITCH_LEFT_S, plan_for
-from obs_twin.voice.resample import AlignedResampler
 from obs_twin.voice.spectral_synthesis import AHEAD_STEPS, TAIL_SAMPLES, SpectralSynthesiser
 from obs_twin.voice.statistics import RunningMoments
 from obs_twin.voice.target import VoiceTarget
@@ -39,7 +38,6 @@ from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.derive import derived_path
 from obs_twin.zoo.store import ModelStore
 
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8_000, 192_000
 LEAST_LEFT_FRAMES = 24  # at the start, silence stands for what was not heard
 HEARD_LEVEL_DB = -24.0  # to which the encoder's input is brought: speech that peaks at about 0.3
 LEVEL_PRIOR_DB, LEVEL_PRIOR_STEPS, LEVEL_MEMORY_STEPS = -30.0, 8.0, 800.0
@@ -82,12 +80,6 @@ def open_neural(
     )
 
 
-@lru_cache(maxsize=1)
-def _store() -> ModelStore:
-    """One store for all voices of this process: it checks each file once."""
-    return ModelStore()
-
-
 class NeuralVoice:
     """A ``VoiceModel`` of kind "neural".
 
@@ -107,18 +99,14 @@ class NeuralVoice:
         delay_budget_ms: float,
         settings: VoiceSettings,
     ) -> None:
-        if not LOWEST_RATE_HZ <= sample_rate_hz <= HIGHEST_RATE_HZ:
-            raise VoiceModelError(
-                f"a sample rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz is needed, not {sample_rate_hz}"
-            )
+        check_rate(sample_rate_hz)
         self.plan = plan_for(delay_budget_ms)
         self._rate_hz = sample_rate_hz
         self._encoder, self._decoder, self._detector = encoder, decoder, detector
         self._settings = settings
-        self._to_work = AlignedResampler(sample_rate_hz, HEAR_RATE_HZ)
-        self._from_work = AlignedResampler(MAKE_RATE_HZ, sample_rate_hz)
+        self._stream = AlignedStream(sample_rate_hz, HEAR_RATE_HZ, MAKE_RATE_HZ)
         lookahead_s = self.plan.lookahead_ms / 1000 + TAIL_SAMPLES / MAKE_RATE_HZ
-        lookahead_s += self._to_work.delay_s + self._from_work.delay_s
+        lookahead_s += self._stream.delay_s
         self._lookahead = math.ceil(lookahead_s * sample_rate_hz) + 2
         self._pitch = PitchMap(target, settings)
         self._loudness = LoudnessFollower()
@@ -143,18 +131,11 @@ class NeuralVoice:
         return self._pitch.actor_f0_hz
 
     def push(self, x: F32) -> F32:
-        x = np.clip(np.nan_to_num(np.asarray(x, np.float32).reshape(-1)), -1.0, 1.0)
-        self._taken += len(x)
-        return self._give(self._work(self._to_work.push(x)))
+        return self._stream.push(x, self._work)
 
     def flush(self) -> F32:
-        work = [self._work(self._to_work.flush())]
-        # Silence after the end lets the last frames be converted and ring out.
         more_frames = self.plan.chunk_frames + self.plan.right_frames + 2
-        work.append(self._work(np.zeros(more_frames * HEAR_FRAME, np.float32)))
-        sound = self._from_work.push(np.concatenate(work))
-        sound = np.concatenate([sound, self._from_work.flush()])
-        sound = np.clip(sound, -1.0, 1.0)[: self._taken - self._given]
+        sound = self._stream.flush(more_frames * HEAR_FRAME, self._work)
         self._start()
         return sound
 
@@ -162,10 +143,8 @@ class NeuralVoice:
         self._start()
 
     def _start(self) -> None:
-        self._to_work.reset()
-        self._from_work.reset()
+        self._stream.reset()
         self._detector.reset()
-        self._taken = self._given = 0  # at the stream's rate
         self._synthesiser = SpectralSynthesiser()
         self._gate = SpeechGate()
         self._speech: list[float] = []  # probability of each of the detector's blocks, from _speech_start on
@@ -175,12 +154,6 @@ class NeuralVoice:
         self._next = 0  # first frame of the next chunk
         self._past_f0_hz = np.zeros(CONTEXT_STEPS)  # of the steps before it, the target's
         self._past_energy = np.zeros(CONTEXT_STEPS, np.float32)
-
-    def _give(self, work: F32) -> F32:
-        # Resampling may overshoot what was limited at 24 kHz.
-        y = np.clip(self._from_work.push(work), -1.0, 1.0)[: self._taken - self._given]
-        self._given += len(y)
-        return y
 
     def _work(self, x: F32) -> F32:
         """Take samples at 16 kHz, return converted ones at 24 kHz."""

@@ -14,13 +14,13 @@ import math
 
 import numpy as np
 
+from obs_twin.voice.aligned import AlignedStream, check_rate
 from obs_twin.voice.envelope import CEPSTRA, FROM_CEPSTRUM, cepstrum, measure, stretched, upper_formants_hz
 from obs_twin.voice.frames import BINS, FRAME_HOP, FRAME_S, WORK_RATE_HZ
 from obs_twin.voice.gate import LOOKAHEAD_FRAMES, SpeechGate
 from obs_twin.voice.model import F32, F64, VoiceModelError, VoiceSettings
 from obs_twin.voice.pitch import LEFT_CONTEXT_SAMPLES, RIGHT_CONTEXT_SAMPLES, track
 from obs_twin.voice.pitch import provider as pitch_provider
-from obs_twin.voice.resample import AlignedResampler
 from obs_twin.voice.statistics import RunningMoments
 from obs_twin.voice.synthesis import PulseSynthesiser
 from obs_twin.voice.target import VoiceTarget
@@ -28,7 +28,6 @@ from obs_twin.voice.target import VoiceTarget
 COMPUTE_MARGIN_MS = 80  # of the delay budget, left for computing and for the way through the engine
 SHORTEST_BLOCK_MS, LONGEST_BLOCK_MS = 40, 100  # longer ones would only take longer
 LEFT_SAMPLES = LEFT_CONTEXT_SAMPLES  # history kept before the oldest frame still to be analysed
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8_000, 192_000
 
 PRIOR_ACTOR_F0_HZ = 150.0  # half-way between men and women
 PRIOR_F0_FRAMES = 30  # 0.15 s: the first word already sounds right
@@ -56,13 +55,9 @@ class WorldVoice:
     def __init__(
         self, target: VoiceTarget, *, sample_rate_hz: int, delay_budget_ms: float, settings: VoiceSettings
     ) -> None:
-        if not LOWEST_RATE_HZ <= sample_rate_hz <= HIGHEST_RATE_HZ:
-            raise VoiceModelError(
-                f"a sample rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz is needed, not {sample_rate_hz}"
-            )
-        self._to_work = AlignedResampler(sample_rate_hz, WORK_RATE_HZ)
-        self._from_work = AlignedResampler(WORK_RATE_HZ, sample_rate_hz)
-        right_ms = 1000 * (RIGHT_SAMPLES / WORK_RATE_HZ + self._to_work.delay_s + self._from_work.delay_s)
+        check_rate(sample_rate_hz)
+        self._stream = AlignedStream(sample_rate_hz, WORK_RATE_HZ, WORK_RATE_HZ)
+        right_ms = 1000 * (RIGHT_SAMPLES / WORK_RATE_HZ + self._stream.delay_s)
         block_ms = delay_budget_ms - COMPUTE_MARGIN_MS - right_ms
         if not block_ms >= SHORTEST_BLOCK_MS:
             needed_ms = math.ceil(COMPUTE_MARGIN_MS + right_ms + SHORTEST_BLOCK_MS)
@@ -104,18 +99,10 @@ class WorldVoice:
         return f"WORLD on the CPU, swift-f0 on {pitch_provider()}"
 
     def push(self, x: F32) -> F32:
-        x = np.clip(np.nan_to_num(np.asarray(x, np.float32).reshape(-1)), -1.0, 1.0)
-        self._taken += len(x)
-        return self._give(self._work(self._to_work.push(x)))
+        return self._stream.push(x, self._work)
 
     def flush(self) -> F32:
-        work = [self._work(self._to_work.flush())]
-        # Silence after the end lets the last frames be decided, converted and ring out.
-        work.append(self._work(np.zeros(RIGHT_SAMPLES + (self._block_frames + 1) * FRAME_HOP, np.float32)))
-        sound = self._from_work.push(np.concatenate(work))
-        sound = np.clip(np.concatenate([sound, self._from_work.flush()]), -1.0, 1.0)
-        due = self._taken - self._given
-        sound = sound[:due] if len(sound) >= due else np.pad(sound, (0, due - len(sound)))
+        sound = self._stream.flush(RIGHT_SAMPLES + (self._block_frames + 1) * FRAME_HOP, self._work)
         self._start()
         return sound
 
@@ -123,21 +110,13 @@ class WorldVoice:
         self._start()
 
     def _start(self) -> None:
-        self._to_work.reset()
-        self._from_work.reset()
-        self._taken = self._given = 0  # at the stream's rate
+        self._stream.reset()
         self._synthesiser = PulseSynthesiser()
         self._gate.reset()
         self._x = np.zeros(LEFT_SAMPLES)  # at 24 kHz, from _x_start on
         self._x_start = -LEFT_SAMPLES
         self._next = 0  # first frame of the next block
         self._last_gain = 0.0
-
-    def _give(self, work: F32) -> F32:
-        # Resampling may overshoot what was limited at 24 kHz.
-        y = np.clip(self._from_work.push(work), -1.0, 1.0)[: self._taken - self._given]
-        self._given += len(y)
-        return y
 
     def _work(self, x: F32) -> F32:
         """Take samples at 24 kHz, return converted ones; the first is the first ever taken."""

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from obs_twin.voice.aligned import AlignedStream, check_rate
 from obs_twin.voice.gate import LOOKAHEAD_FRAMES, SpeechGate
-from obs_twin.voice.model import F32, F64, VoiceModelError, VoiceSettings
-from obs_twin.voice.resample import AlignedResampler
+from obs_twin.voice.model import F32, F64, VoiceSettings
 from obs_twin.voice.rvc.content import CONTENT_HOP, CONTENT_RATE_HZ
 from obs_twin.voice.rvc.index import FeatureIndex, open_index
 from obs_twin.voice.rvc.layout import FRAME_MS, SEARCH_MS, choose
@@ -30,7 +30,6 @@ from obs_twin.voice.rvc.settings import RvcSettings
 from obs_twin.voice.rvc.sola import SolaJoiner
 from obs_twin.voice.statistics import RunningMoments
 
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8_000, 192_000
 TAIL_SAMPLES = 80  # of 16 kHz: what a content encoder may want beyond its last frame
 F0_CONTEXT = 40  # frames before a block that the F0 method hears
 F0_AGAIN = 6  # frames before a block whose F0 is measured again, now that more is known
@@ -59,10 +58,7 @@ class RvcVoice:
     def __init__(
         self, files: Mapping[str, Path], *, sample_rate_hz: int, delay_budget_ms: float, settings: VoiceSettings
     ) -> None:
-        if not LOWEST_RATE_HZ <= sample_rate_hz <= HIGHEST_RATE_HZ:
-            raise VoiceModelError(
-                f"a sample rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz is needed, not {sample_rate_hz}"
-            )
+        check_rate(sample_rate_hz)
         own = RvcSettings.load(files["settings"]) if "settings" in files else RvcSettings()
         self._set = own = own.changed(settings.options)
         self._pitch = own.pitch + settings.pitch_semitones
@@ -79,9 +75,8 @@ class RvcVoice:
         self.bound = [*self._net.bound, *self._content.bound, *(f0_bound if self._net.has_f0 else [])]
         self.bound += self._index.bound if self._index is not None else ["Index: none"]
 
-        self._to_work = AlignedResampler(sample_rate_hz, CONTENT_RATE_HZ)
-        self._from_work = AlignedResampler(self._net.sample_rate_hz, sample_rate_hz)
-        fixed_ms = 1000 * (TAIL_SAMPLES / CONTENT_RATE_HZ + self._to_work.delay_s + self._from_work.delay_s)
+        self._stream = AlignedStream(sample_rate_hz, CONTENT_RATE_HZ, self._net.sample_rate_hz)
+        fixed_ms = 1000 * (TAIL_SAMPLES / CONTENT_RATE_HZ + self._stream.delay_s)
         window = self._net.fixed_frames
         content_samples = self._content.fixed_samples
         self._layout = choose(
@@ -143,20 +138,11 @@ class RvcVoice:
         return ", ".join(f"{name} {frames * FRAME_MS} ms" for name, frames in (*parts, ("right", self._layout.right)))
 
     def push(self, x: F32) -> F32:
-        x = np.clip(np.nan_to_num(np.asarray(x, np.float32).reshape(-1)), -1.0, 1.0)
-        self._taken += len(x)
-        y = np.clip(self._from_work.push(self._work(self._to_work.push(x))), -1.0, 1.0)
-        y = y[: self._taken - self._given]
-        self._given += len(y)
-        return y
+        return self._stream.push(x, self._work)
 
     def flush(self) -> F32:
-        silence = np.zeros((self._layout.block * 2 + self._layout.right) * FRAME_SAMPLES + TAIL_SAMPLES, np.float32)
-        work = [self._work(self._to_work.flush()), self._work(silence)]
-        sound = self._from_work.push(np.concatenate(work))
-        sound = np.clip(np.concatenate([sound, self._from_work.flush()]), -1.0, 1.0)
-        due = self._taken - self._given
-        sound = sound[:due] if len(sound) >= due else np.pad(sound, (0, due - len(sound)))
+        silence = (self._layout.block * 2 + self._layout.right) * FRAME_SAMPLES + TAIL_SAMPLES
+        sound = self._stream.flush(silence, self._work)
         self._start()
         return sound
 
@@ -164,11 +150,9 @@ class RvcVoice:
         self._start()
 
     def _start(self) -> None:
-        self._to_work.reset()
-        self._from_work.reset()
+        self._stream.reset()
         self._joiner.reset()
         self._gate.reset()
-        self._taken = self._given = 0  # at the stream's rate
         self._next = 0  # first frame of the next block
         # From frame -left on: sound at 16 kHz, F0 and noise of each frame.
         self._first = -self._left
