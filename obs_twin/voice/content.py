@@ -22,18 +22,18 @@ TAP_WIDTH = 288
 TAP_HOP_S = 384 / HEAR_RATE_HZ
 TAP_CENTRE_S = 0.028  # of the first tap frame in its window
 CONTENT_WIDTH = 128
+ADAPTER_OUTPUTS = ("latent", "energy", "voiced")
 ADAPTER_LEFT_FRAMES = 40
 """What the adapter is given before the frames that are asked for: nearly all of its receptive field."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """Of n frames: ``content`` (2n, 128), ``energy`` (2n,), ``voiced`` (2n,) 0..1 and ``speech`` (n,) 0..1."""
+    """Of n frames: ``content`` (2n, 128), ``energy`` (2n,) and ``voiced`` (2n,) 0..1."""
 
     content: F32
     energy: F32
     voiced: F32
-    speech: F32
 
 
 class ContentEncoder:
@@ -47,13 +47,11 @@ class ContentEncoder:
         self._adapter = open_session(adapter)
         names = list(self._adapter.outputs)
         self._features = next(iter(self._adapter.inputs))
-        self._latent = "latent" if "latent" in names else "hib"
-        self._wanted = [self._latent, "energy", "voiced", *(["speech"] if "speech" in names else [])]
-        missing = [name for name in self._wanted if name not in names]
+        missing = [name for name in ADAPTER_OUTPUTS if name not in names]
         if missing or self._adapter.inputs[self._features][-1] != TAP_WIDTH * len(TAPS):
             raise VoiceModelError(
                 f"{adapter} is not a voice adapter: it should take {TAP_WIDTH * len(TAPS)} numbers a frame and give "
-                f"{', '.join(self._wanted)}; it gives {', '.join(names)}"
+                f"{', '.join(ADAPTER_OUTPUTS)}; it gives {', '.join(names)}"
             )
 
     @property
@@ -65,12 +63,9 @@ class ContentEncoder:
         taps = self._encoder.run({"input_values": x[None], "attention_mask": np.ones((1, len(x)), np.int64)}, TAPS)
         start = max(0, first - ADAPTER_LEFT_FRAMES)
         features = at_frames(np.concatenate([tap[0] for tap in taps], axis=1), start, first + count)
-        given = self._adapter.run({self._features: features[None]}, self._wanted)
-        latent, energy, voiced = (part[0, first - start :] for part in given[:3])
-        speech = _logistic(given[3][0, first - start :]) if len(given) > 3 else np.ones(count, np.float32)
-        return Content(
-            np.repeat(latent, STEPS_PER_FRAME, axis=0), energy.reshape(-1), _logistic(voiced.reshape(-1)), speech
-        )
+        given = self._adapter.run({self._features: features[None]}, ADAPTER_OUTPUTS)
+        latent, energy, voiced = (part[0, first - start :] for part in given)
+        return Content(np.repeat(latent, STEPS_PER_FRAME, axis=0), energy.reshape(-1), _logistic(voiced.reshape(-1)))
 
 
 def at_frames(taps: F32, first: int, end: int) -> F32:
