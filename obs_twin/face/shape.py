@@ -1,0 +1,95 @@
+"""The target's proportions on the actor's moving mesh: whose face it is, and not what it does.
+
+The twin's points are the actor's, moved by what the two faces differ in at rest, in the head's own axes. So pose and
+expression stay the actor's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from obs_twin.face.light import smoothing_kernel
+from obs_twin.face.observation import FaceObservation, FloatArray, opening_ratio
+from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_EYE
+
+_SHAPE_RADIUS = 0.01  # of the smoothing of the differences in shape, in units of the head's size: against jitter
+# Turned by the first the target's depth, or shape, counts in full; by the second not at all, or by `_TURNED_SHAPE`.
+_FLAT_DEG, _OWN_SHAPE_DEG, _TURNED_SHAPE = (8.0, 25.0), (20.0, 42.0), 0.15
+_CHIN_SHARE = 0.35
+_UPPER_LIP, _LOWER_LIP = LIPS_INNER[1:10], LIPS_INNER[19:10:-1]
+FULLY_SHUT, FULLY_OPEN = 0.09, 0.16
+"""`FaceObservation.eye_opening`: below the first an eye is shut, above the second surely open."""
+
+
+class TargetShape:
+    """A target's resting face, to be given to actors.
+
+    Args:
+        neutral: the target's resting mesh `(468, 3)` in the head's own axes and units.
+    """
+
+    def __init__(self, neutral: FloatArray) -> None:
+        self._neutral = neutral
+        kernel = smoothing_kernel(neutral, _SHAPE_RADIUS)
+        self._kernel = kernel / kernel.sum(1, keepdims=True)
+        self._jaw = _jaw_share(neutral)
+
+    def on(self, observation: FaceObservation, amount: float) -> FloatArray:
+        """The actor's mesh points `(468, 3)` with the target's proportions, in the actor's pose and expression."""
+        mesh = observation.landmarks[:MESH_POINTS]
+        if amount <= 0 or observation.neutral is None:
+            return mesh
+        difference = self._neutral - observation.neutral[:MESH_POINTS]
+        # Not the photo's open mouth: only what the two faces differ in at rest.
+        gap = difference[14, 1] - difference[13, 1]
+        difference[:, 1] -= gap * self._jaw
+        # Lips that meet on the actor meet on the twin, all along.
+        difference[_LOWER_LIP, 1] = difference[_UPPER_LIP, 1]
+        change = self._kernel @ difference
+        # A turned face ends where nose, lips and chin stick out, and there nothing can be pulled into place: whatever
+        # of the actor's lies beyond the twin's would be seen.
+        turn = abs(observation.yaw_deg)
+        change[:, 2] *= np.float32(np.interp(turn, _FLAT_DEG, [1, 0]))
+        amount *= float(np.interp(turn, _OWN_SHAPE_DEG, [1, _TURNED_SHAPE]))
+        shaped: FloatArray = mesh + (change * np.float32(amount * observation.head.scale)) @ observation.head.rotation.T
+        return shaped
+
+
+def lids_lowered(shaped: FloatArray, observation: FaceObservation) -> FloatArray:
+    """Mesh points `(468, 3)` with the lids as low as they are seen, not as they are measured.
+
+    The networks see a half-shut eye as three quarters open. So what an eye lacks to its resting opening counts twice,
+    and an eye that is all but shut is shut, so that no slit of the actor's is left.
+    """
+    lowered = shaped.copy()
+    for ratio, eye in zip(observation.eye_opening, (RIGHT_EYE, LEFT_EYE), strict=True):
+        share = min(max((FULLY_OPEN - ratio) / (FULLY_OPEN - FULLY_SHUT), 0.0), 1.0)
+        if observation.neutral is not None:
+            resting = opening_ratio(observation.neutral[eye, :2])
+            share = max(share, min(1.0 - ratio / max(resting, FULLY_OPEN), 1.0))
+        lower, upper = eye[1:8], eye[15:8:-1]
+        lowered[upper] += (lowered[lower] - lowered[upper]) * np.float32(share)
+    return lowered
+
+
+def distance_to_outline(points: FloatArray) -> FloatArray:
+    """How far inside the outline each mesh point lies, in units of the head's size; on the forehead it counts half."""
+    outline = points[OVAL, :2]
+    following = np.roll(outline, -1, axis=0)
+    line = following - outline
+    gap = points[:, None, :2] - outline[None]
+    along = np.clip((gap * line).sum(2) / (line * line).sum(1), 0, 1)
+    distance = np.linalg.norm(gap - along[..., None] * line, axis=2).min(1)
+    distance[OVAL] = 0
+    brows = points[[66, 296], 1].mean()
+    forehead = np.clip((brows - points[:, 1]) / (brows - points[10, 1]), 0, 1)
+    shortened: FloatArray = (distance * (1 - 0.5 * forehead)).astype(np.float32)
+    return shortened
+
+
+def _jaw_share(points: FloatArray) -> FloatArray:
+    """How much each point sinks when the lips part by 1: none above the mouth's line, the chin less than the lip."""
+    line, lip, chin = points[[78, 308], 1].mean(), points[17, 1], points[152, 1]
+    share = np.interp(points[:, 1], [line, lip, chin], [0.0, 1.0, _CHIN_SHARE])
+    share[LIPS_INNER[11:]] = 1
+    return share.astype(np.float32)

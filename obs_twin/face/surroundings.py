@@ -1,0 +1,78 @@
+"""The actor's own picture around the twin's face, pulled to where the twin's outline is.
+
+Rings of triangles around the mesh's outline take part in the outline's shift, the outer ones less; inside, what the
+twin does not cover (mouth, eyes, the feathered edge) moves with the twin's mesh.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from obs_twin.face.observation import FloatArray
+from obs_twin.face.rasterise import draw, pack
+from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_EYE, TRIANGLES
+
+Image = npt.NDArray[np.uint8]
+
+# Rings around the outline, as multiples of its distance from the middle, and how much of the
+# outline's shift each takes part in.
+_RINGS = ((1.15, 0.75), (1.32, 0.3), (1.55, 0.0))
+_MIDDLE = 6  # the bridge of the nose
+
+
+def _ring_triangles() -> npt.NDArray[np.int32]:
+    count = len(OVAL)
+    rows: list[npt.NDArray[Any]] = [OVAL]
+    rows += [np.arange(MESH_POINTS + r * count, MESH_POINTS + (r + 1) * count) for r in range(len(_RINGS))]
+    triangles = []
+    for inner, outer in pairwise(rows):
+        for k in range(count):
+            n = (k + 1) % count
+            triangles += [(inner[k], outer[k], inner[n]), (inner[n], outer[k], outer[n])]
+    return np.array(triangles, np.int32)
+
+
+def _fan(contour: npt.NDArray[np.int32]) -> list[tuple[int, int, int]]:
+    """A strip of triangles across an opening whose contour runs there and back."""
+    points = [int(v) for v in contour]
+    low, high = 0, len(points) - 1
+    strip = []
+    while high - low > 1:
+        strip.append((points[low], points[low + 1], points[high]))
+        low += 1
+        if high - low > 1:
+            strip.append((points[low], points[high - 1], points[high]))
+            high -= 1
+    return strip
+
+
+_OPENINGS = np.array(_fan(LIPS_INNER) + _fan(RIGHT_EYE) + _fan(LEFT_EYE), np.int32)
+_RING_TRIANGLES = _ring_triangles()
+
+
+def with_rings(mesh: FloatArray, shaped: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mesh points with the surroundings' rings behind them, at the actor's and at the twin's places."""
+    middle = mesh[_MIDDLE]
+    outwards = mesh[OVAL] - middle
+    shift = shaped[OVAL] - mesh[OVAL]
+    actor = [mesh, *(middle + outwards * np.float32(reach) for reach, _ in _RINGS)]
+    twin = [shaped, *(middle + outwards * np.float32(reach) + shift * np.float32(part) for reach, part in _RINGS)]
+    return np.concatenate(actor), np.concatenate(twin)
+
+
+def pull_surroundings(
+    region: Image,
+    actor_points: FloatArray,
+    twin_points: FloatArray,
+    corner: FloatArray,
+    uncovered: npt.NDArray[np.bool_],
+) -> None:
+    """Pull the actor's own picture to the twin's outline, mouth and eyes, where the twin does not cover it."""
+    seen = TRIANGLES[uncovered[TRIANGLES].any(axis=1)]
+    triangles = np.concatenate([_RING_TRIANGLES, seen, _OPENINGS])
+    far_to_near = np.argsort(-twin_points[triangles, 2].sum(axis=1), kind="stable")
+    draw(pack(region), actor_points[:, :2] - corner, twin_points[:, :2] - corner, triangles[far_to_near], region)
