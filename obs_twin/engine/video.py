@@ -199,6 +199,8 @@ class VideoWorker:
         try:
             self._take_frames()
         except Exception:
+            if not self._running:
+                return  # the ring was closed under a thread that was still getting ready
             log.exception("%s: the picture's thread stopped", self.name)
             # The watch-dog starts a new engine; until then the host shows what is finished, then the card.
             os._exit(3)

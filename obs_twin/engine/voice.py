@@ -270,8 +270,10 @@ class VoiceWorker:
                     delay_budget_ms=budget_ms,
                     settings=VoiceSettings(pitch_semitones=pitch, actor_f0_hz=self._actor_f0_hz, options=options),
                 )
+                if isinstance(self._model, RvcVoice):
+                    log.info("%s: bound: %s; %s", self.name, "; ".join(self._model.bound), self._model.layout_text)
             except (VoiceModelError, OSError) as error:
-                self.problem = str(error)
+                self.problem = f"Silence: {error}"
                 log.error("%s: %s", self.name, error)
         out_from, out_pos = int(header.out_from), int(header.out_pos)
         # The oldest sample that will still be played; what an engine before this one wrote stays good.
@@ -362,6 +364,7 @@ class VoiceWorker:
                 "delays": self._delays(),
                 "device": self._device,
                 "rvc": self._model.settings if isinstance(self._model, RvcVoice) else None,
+                "bound": self._model.bound[0] if isinstance(self._model, RvcVoice) else "",
                 "twin": twin.name if twin is not None else "",
             },
         }

@@ -11,6 +11,7 @@ over a call into libobs.
 from __future__ import annotations
 
 import atexit
+import re
 import sys
 import threading
 import time
@@ -35,6 +36,7 @@ REST_NS = 300_000_000
 """A source that changes its format all the time gets the card, not a ring for each change."""
 RETIRE_S = 2.0
 """A ring that a hot path may just be using is unmapped this much later."""
+NUMBER = re.compile(r"[-+]?\d[\d.]*")
 LIVE_EVENTS = ("virtualcam_started", "streaming_started", "recording_started")
 
 
@@ -75,7 +77,7 @@ class Host:
         self._running = False
         self._thread: threading.Thread | None = None
         self._script_loaded = False
-        self._pane_text: dict[int, str] = {}
+        self._pane_shape: dict[int, list[str]] = {}
 
     # ---- the script ---------------------------------------------------------------------------------------------
 
@@ -409,15 +411,22 @@ class Host:
 
     def _tell_panes(self) -> None:
         """Ask OBS to redraw the panes of filters whose state text changed in kind (not in its figures)."""
+        for attached in self._all():
+            if isinstance(attached.stream, VideoStream):
+                attached.stream.steady.look(attached.stream.showing, time.monotonic())
         with self._lock:
             known = list(self._filters)
         for twin_filter in known:
             text, _level = self.filter_state(twin_filter)
-            headline = text.split("\n", 1)[0] + str(len(self.twins))
+            shape = [text.split("\n", 1)[0], str(len(self.twins))]
             if twin_filter.kind == "face":
-                headline += self.face_kind(str(twin_filter.values.get("twin", "")))
-            if self._pane_text.get(twin_filter.source) != headline:
-                self._pane_text[twin_filter.source] = headline
+                shape.append(self.face_kind(str(twin_filter.values.get("twin", ""))))
+            elif twin_filter.kind == "voice":
+                voice = self.voice_state(twin_filter)
+                shape += [str(bool(voice.get(part))) for part in ("rvc", "delays")]
+                shape += [NUMBER.sub("", str(line)) for line in voice.get("device") or ()]
+            if self._pane_shape.get(twin_filter.source) != shape:
+                self._pane_shape[twin_filter.source] = shape
                 if twin_filter in self._filters:
                     self.obs.obs_source_update_properties(twin_filter.source)
 

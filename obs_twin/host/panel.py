@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from obs_twin.host.filters import TwinFilter
     from obs_twin.host.host import Host
 
+PANE_ONLY = ("Model:", "Runs on:", "Delay:", "Frames not")
 COUNTER_WORDS = {
     "late": "stood in by a neighbour (the engine was late)",
     "not_finished": "nothing finished in time",
@@ -25,6 +26,14 @@ COUNTER_WORDS = {
     "unsupported_format": "pixel format not supported",
     "silent": "silence before the first voice",
 }
+
+VIEWERS_GET = {
+    "fallback": "Viewers do not get the twin now: no face is seen, or it is turned away or covered.",
+    "card": "Viewers get the card now: pictures are not finished in time. Raise the delay, close other programs, or "
+    "use a smaller picture.",
+    "hold": "Viewers get the last twin picture now: pictures are not finished in time.",
+}
+"""What to do about it, where a stream has shown something else than the twin for some time."""
 
 
 def overview(host: Host) -> tuple[str, int]:
@@ -49,7 +58,7 @@ def overview(host: Host) -> tuple[str, int]:
             text, filter_level = filter_text(host, twin_filter, number, stream)
             title = {"face": "Twin Face", "voice": "Twin Voice", "background": "Twin Background"}[twin_filter.kind]
             # What viewers get, consent and figures; the filter's own pane has the rest.
-            brief = [line for line in text.split("\n") if not line.startswith(("Runs on:", "Delay:", "Frames not"))]
+            brief = [line for line in text.split("\n") if not line.startswith(PANE_ONLY)]
             lines.append(f"\n{title} on {stream.name}: " + "\n    ".join(brief))
             level = max(level, filter_level)
             if not host.obs.obs_source_enabled(twin_filter.source) and twin_filter.kind != "background":
@@ -69,10 +78,15 @@ def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoS
     if state.get("problem"):
         return str(state["problem"]), TEXT_INFO_ERROR
     lines = [str(state.get("headline") or "Starting ...")]
+    trouble = VIEWERS_GET.get(stream.steady.showing, "") if isinstance(stream, VideoStream) else ""
+    if trouble and state.get("headline") and twin_filter.kind == "face":
+        lines.insert(0, trouble)
     if state.get("consent"):
-        lines.append(f"Consent: {state['consent']}")
+        lines.append(f"Consent: {str(state['consent']).removeprefix('consent ')}")
     if state.get("figures"):
         lines.append(str(state["figures"]))
+    if state.get("bound"):
+        lines.append(f"Model: {state['bound']}")
     if state.get("provider"):
         lines.append(f"Runs on: {state['provider']}")
     lines.append(_delay_line(host))
@@ -81,7 +95,8 @@ def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoS
         lines.append("Frames not from the twin - " + "; ".join(counted))
     if isinstance(stream, SoundStream) and stream.counts.get("late"):
         lines.append(f"Silence because the voice was not ready in time: {stream.counts['late']} packets")
-    return "\n".join(lines), TEXT_INFO_WARNING if state.get("warning") else TEXT_INFO_NORMAL
+    lines += [str(line) for line in state.get("device") or ()]
+    return "\n".join(lines), TEXT_INFO_WARNING if trouble or state.get("warning") else TEXT_INFO_NORMAL
 
 
 def voice_delays(host: Host, number: int) -> list[str]:
