@@ -19,10 +19,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.appearance import detail_place
 from obs_twin.face.atlas import build_atlas
+from obs_twin.face.detail import assembled, octaves, strengths
+from obs_twin.face.detail import gains as detail_gains
 from obs_twin.face.expressions import Expressions
 from obs_twin.face.eyes import MIN_OPENING, TargetEyes
-from obs_twin.face.focus import FocusTable
 from obs_twin.face.front import front_mask
 from obs_twin.face.light import LightTransfer
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
@@ -63,7 +65,6 @@ class MeshTwin:
         self._neutral = self._atlas.neutral[:MESH_POINTS]
         self._expressions = Expressions(self._atlas)
         self._eyes = TargetEyes(self._photo)
-        self._focus = FocusTable(*self._atlas.measured_levels())
         self._shape = TargetShape(self._neutral)
         self._outline_distance = distance_to_outline(self._neutral)
         # Towards the outline, where the two skins meet, the light must fit closely; inside, less of the actor's relief.
@@ -137,9 +138,11 @@ class MeshTwin:
         )
         coverage, zone = (np.ascontiguousarray(drawn[..., k]) for k in (0, 1))
 
-        blur_px = self._focus.blur_px(head_px, look.fineness) * chosen.sharpness_match
-        if blur_px > 0.3:
-            layer = _blurred(layer, blur_px)
+        if chosen.sharpness_match > 0:
+            parts = octaves(layer)
+            own = strengths(parts, detail_place(shaped[:, :2] - corner, layer.shape))
+            layer = np.empty_like(layer)
+            assembled(parts, detail_gains(own, look.octaves, chosen.sharpness_match), layer)
         if chosen.hair_in_front > 0:
             _leave_out_brows(zone, observation.landmarks[:, :2] - corner, head_px)
             shown = np.empty_like(coverage)
@@ -150,7 +153,7 @@ class MeshTwin:
                 cv2.morphologyEx(shown, cv2.MORPH_CLOSE, np.ones((2 * reach + 1,) * 2, np.uint8)), np.uint8
             )
             coverage = np.asarray(cv2.multiply(coverage, cv2.blur(shown, (3, 3)), scale=1 / 255), np.uint8)
-        coverage = _blurred(coverage, max(head_px * _SEAM_SOFTNESS, 0.7, blur_px))
+        coverage = _blurred(coverage, max(head_px * _SEAM_SOFTNESS, 0.7))
         grain = chosen.grain * look.noise
         soft = _blurred(base, 1.0) if grain > _MIN_GRAIN else base
         blend(base, soft, layer, coverage, chosen.strength, 2.5 * grain, target)

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from obs_twin.face.appearance import Appearance, UsualTones, fine_detail, iris_tone, tones_at
+from obs_twin.face.appearance import Appearance, Detail, UsualTones, all_detail, iris_tone, tones_at
 from obs_twin.face.choose import ActorChoice
 from obs_twin.face.cut import FACE, SCENE, CutDetector
+from obs_twin.face.detail import OCTAVES
 from obs_twin.face.detect import Detection, FaceDetector, overlap
 from obs_twin.face.hands import HandFinder, under_hands
 from obs_twin.face.litert import Network
@@ -56,7 +57,7 @@ _JUMP = 0.5
 _HAND_YAW_DEG, _HAND_EVIDENCE = 25.0, 0.15
 _DETAIL_STEP = 0.25
 _SOFT_PX = 3
-_USUAL_FINENESS = 0.2  # of a webcam, until it is measured
+_USUAL_DETAIL = Detail(0.2, 0.0, np.full(OCTAVES, np.nan, np.float32))  # of a webcam, until it is measured
 # The iris network's contour rows in the order of `topology.RIGHT_EYE`: lower lid from the outer to the inner corner,
 # then the upper lid backwards.
 _LIDS = [*range(0, 9), *range(15, 8, -1)]
@@ -110,7 +111,7 @@ class FacePerceiver:
         self._frames_held = 0
         self._doubts = 0
         self._eyes: list[_Look | None] = [None, None]
-        self._fineness, self._noise = _USUAL_FINENESS, 0.0
+        self._detail = _USUAL_DETAIL
 
     def reset(self) -> None:
         """Forget the followed face: after a cut, a change of source or of size."""
@@ -118,7 +119,7 @@ class FacePerceiver:
         self._frames_held = 0
         self._doubts = 0
         self._frame_number = 0
-        self._fineness, self._noise = _USUAL_FINENESS, 0.0
+        self._detail = _USUAL_DETAIL
         self._eyes = [None, None]
         self._usual.reset()
         if self._hands is not None:
@@ -172,8 +173,8 @@ class FacePerceiver:
         hidden = under_hands(hands, landmarks[:MESH_POINTS, :2])
         irises = np.stack([_NO_TONE if look is None else look.tone for look in self._eyes])
         if self._frame_number % _DETAIL_EVERY_FRAMES == 1:
-            self._follow_detail(*fine_detail(bgr, landmarks))
-        appearance = Appearance(tones, irises, self._fineness, self._noise)
+            self._follow_detail(all_detail(bgr, landmarks))
+        appearance = Appearance(tones, irises, *self._detail)
         seen = FaceObservation.measured(landmarks, presence, box, appearance, hands=hands)
         soft = np.asarray(cv2.blur(crop, (_SOFT_PX, _SOFT_PX)), np.uint8)
         thing = self._things.find(soft, roi, seen, hidden)
@@ -230,12 +231,19 @@ class FacePerceiver:
         self._last = replace(last, hands=hands, confidence=0.0)
         return self._last
 
-    def _follow_detail(self, fineness: float, noise: float) -> None:
-        """Take one measurement of sharpness and noise into account; both change slowly."""
-        step = 1.0 if self._frame_number <= _DETAIL_EVERY_FRAMES else _DETAIL_STEP
-        self._noise += step * (noise - self._noise)
-        if math.isfinite(fineness):
-            self._fineness += step * (fineness - self._fineness)
+    def _follow_detail(self, seen: Detail) -> None:
+        """Take one measurement of sharpness and noise into account; all change slowly."""
+        before = self._detail
+        step = np.float32(1.0 if self._frame_number <= _DETAIL_EVERY_FRAMES else _DETAIL_STEP)
+        fineness = before.fineness + float(step) * (seen.fineness - before.fineness)
+        # An octave that was not known begins with what is seen; one that cannot be seen now stays.
+        known = before.octaves + step * (seen.octaves - before.octaves)
+        octaves = np.where(np.isnan(before.octaves), seen.octaves, np.where(np.isnan(known), before.octaves, known))
+        self._detail = Detail(
+            fineness if math.isfinite(fineness) else before.fineness,
+            before.noise + float(step) * (seen.noise - before.noise),
+            octaves.astype(np.float32),
+        )
 
     def count_faces(self, bgr: Image) -> int:
         """How many faces of about the same size or larger than half the largest are in the picture."""
