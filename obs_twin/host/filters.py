@@ -289,6 +289,7 @@ class VoiceFilter(TwinFilter):
         ("converter", str),
         ("pitch_semitones", float),
         ("spoken_notice", bool),
+        ("notice_minutes", float),
         ("disclosure_off_reason", str),
         *((f"say_line_{number}", str) for number in range(1, SAY_LINES + 1)),
     )
@@ -339,10 +340,11 @@ class VoiceFilter(TwinFilter):
             "The light voice needs no network and half the processor, and sounds less like the target.",
         )
         pane.slider("pitch_semitones", "Pitch (semitones)", -12.0, 12.0, 0.5)
-        rvc = self.host.voice_state(self).get("rvc")
+        rvc = self.host.engine_state(self).get("rvc")
         if rvc:
             rvc_pane.fill(pane.group("rvc", "RVC voice"), self.source, rvc)
         pane.check("spoken_notice", "Spoken notice when virtual camera, stream or recording starts")
+        pane.slider("notice_minutes", "Say it again every (minutes)", 5.0, 60.0, 5.0)
         pane.text("disclosure_off_reason", "Reason, if the notice is off")
         lines = pane.group("say_lines", "Lines that the twin says when you press a key (see Settings > Hotkeys)")
         for number in range(1, SAY_LINES + 1):
@@ -402,6 +404,7 @@ DEFAULTS: dict[str, dict[str, bool | float | str]] = {
         "converter": "own",
         "pitch_semitones": 0.0,
         "spoken_notice": True,
+        "notice_minutes": 10.0,
         "disclosure_off_reason": "",
         **{f"say_line_{number}": "" for number in range(1, SAY_LINES + 1)},
     },

@@ -36,19 +36,20 @@ VIEWERS_GET = {
 """What to do about it, where a stream has shown something else than the twin for some time."""
 
 
-def overview(host: Host) -> tuple[str, int]:
-    """The whole state in a few lines, and its level."""
+def overview(host: Host) -> tuple[tuple[str, int], str]:
+    """((what needs doing, its level), the rest of the state), in a few lines each."""
     if host.engine.problem:
-        return f"Engine: {host.engine.problem}.", TEXT_INFO_ERROR
+        return (f"Engine: {host.engine.problem}.", TEXT_INFO_ERROR), ""
     if not host.engine.ready:
-        return "Engine: starting ...", TEXT_INFO_WARNING
+        return ("Engine: starting ... (after an update this may take a minute)", TEXT_INFO_WARNING), ""
     lines = [f"Engine: running (restarted {host.engine.restarts} times)", _delay_line(host)]
+    trouble: list[str] = []
     level = TEXT_INFO_NORMAL
     if host.panic:
-        lines.append("PANIC is on: viewers see the card and hear nothing.")
+        trouble.append("PANIC is on: viewers see the card and hear nothing.")
         level = TEXT_INFO_WARNING
     if host.reveal:
-        lines.append("REVEAL is on: viewers see and hear the real person.")
+        trouble.append("REVEAL is on: viewers see and hear the real person.")
         level = TEXT_INFO_WARNING
     streams = host.attached_streams()
     if not streams:
@@ -59,13 +60,13 @@ def overview(host: Host) -> tuple[str, int]:
             title = {"face": "Twin Face", "voice": "Twin Voice", "background": "Twin Background"}[twin_filter.kind]
             # What viewers get, consent and figures; the filter's own pane has the rest.
             brief = [line for line in text.split("\n") if not line.startswith(PANE_ONLY)]
-            lines.append(f"\n{title} on {stream.name}: " + "\n    ".join(brief))
+            (trouble if filter_level else lines).append(f"\n{title} on {stream.name}: " + "\n    ".join(brief))
             level = max(level, filter_level)
             if not host.obs.obs_source_enabled(twin_filter.source) and twin_filter.kind != "background":
                 what = "face" if twin_filter.kind == "face" else "voice"
-                lines.append(f"This filter is switched OFF: viewers get the real {what}.")
+                trouble.append(f"{title} on {stream.name} is switched OFF: viewers get the real {what}.")
                 level = TEXT_INFO_ERROR
-    return "\n".join(lines), level
+    return ("\n".join(trouble).strip(), level), "\n".join(lines)
 
 
 def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoStream | SoundStream) -> tuple[str, int]:
@@ -77,10 +78,12 @@ def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoS
         return stream.problem, TEXT_INFO_ERROR
     if state.get("problem"):
         return str(state["problem"]), TEXT_INFO_ERROR
-    lines = [str(state.get("headline") or "Starting ...")]
-    trouble = VIEWERS_GET.get(stream.steady.showing, "") if isinstance(stream, VideoStream) else ""
-    if trouble and state.get("headline") and twin_filter.kind == "face":
-        lines.insert(0, trouble)
+    trouble = ""
+    if isinstance(stream, VideoStream) and twin_filter.kind == "face" and state.get("headline"):
+        trouble = VIEWERS_GET.get(stream.steady.showing, "")
+    lines = [trouble or str(state.get("headline") or "Starting ...")]
+    if state.get("note"):
+        lines.append(str(state["note"]))
     if state.get("consent"):
         lines.append(f"Consent: {str(state['consent']).removeprefix('consent ')}")
     if state.get("figures"):

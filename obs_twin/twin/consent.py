@@ -96,9 +96,9 @@ class Use:
                 continue
             names = ", ".join(repr(name) for name in allowed)
             if given is None:
-                return f"the consent is limited to the {what}: {names}; state which {what} this is"
+                return f"it is limited to the {what} {names}, and nobody has said yet which {what} this is"
             if given.strip().casefold() not in {name.casefold() for name in allowed}:
-                return f"the consent is limited to the {what}: {names}; this is {given!r}"
+                return f"it is limited to the {what} {names}, and this is {given!r}"
         return ""
 
 
