@@ -12,7 +12,7 @@ from obs_twin.face.topology import LEFT_EYE, RIGHT_EYE
 _MAX_WEIGHT = 150.0  # in frontal frames; older ones are forgotten, so that a bad start heals within seconds
 _FRONTAL_DEG = 15.0
 _CLOSING = 0.8  # of their resting opening: eyes that are open less than this are not at rest
-_CLOSED_STEP = 0.1  # how much less those count
+_CLOSED_STEP = 0.2  # how much less those count
 _TALKING = 0.03  # lips this far apart, in units of the head's size, are not at rest
 
 

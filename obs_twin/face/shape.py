@@ -19,8 +19,9 @@ _CHIN_SHARE = 0.35
 _UPPER_LIP, _LOWER_LIP = LIPS_INNER[1:10], LIPS_INNER[19:10:-1]
 # The mouth opens by this share of what is measured on the actor: else the actor's own lips are seen behind the twin's.
 _MOUTH_SHARE = 0.9
-_USUAL_OPENING = 0.3  # of an eye, until the actor's own is known
-_SHUT_SHARE = 0.28  # of the resting opening, as which the networks see a shut eye
+_SHUT_SHARE = 0.33  # of the resting opening, as which the networks see a shut eye
+_AT_REST = 0.1  # short of the resting opening by less, in parts of it, an eye may be of another form than at rest
+_HALF_SHUT = 0.6  # below 1, a half-shut eye is seen more open than it is
 FULLY_SHUT, FULLY_OPEN = 0.09, 0.16
 """`FaceObservation.eye_opening`: below the first an eye is shut, above the second surely open."""
 
@@ -70,19 +71,23 @@ def lids_lowered(shaped: FloatArray, observation: FaceObservation) -> FloatArray
     An eye closes as far of its own resting opening as the actor's does of the actor's: lids meet when the actor's meet,
     however wide either eye is. The networks see a shut eye as a quarter open, so that is where the twin's is shut.
     """
+    if observation.neutral is None:
+        return shaped
     lowered = shaped.copy()
+    head, neutral = observation.head, observation.neutral
     for ratio, eye in zip(observation.eye_opening, (RIGHT_EYE, LEFT_EYE), strict=True):
-        resting = _USUAL_OPENING
-        if observation.neutral is not None:
-            resting = max(opening_ratio(observation.neutral[eye, :2]), FULLY_OPEN)
+        resting = max(opening_ratio(neutral[eye, :2]), FULLY_OPEN)
         if ratio >= resting:
             continue
-        opening = opening_ratio(shaped[eye, :2])
-        share = max(ratio / resting - _SHUT_SHARE, 0.0) / (1.0 - _SHUT_SHARE)
-        wanted = share * max(opening + resting - ratio, 0.0)
         lower, upper = eye[1:8], eye[15:8:-1]
-        down = min(max(1.0 - wanted / max(opening, 1e-6), 0.0), 1.0)
-        lowered[upper] += (lowered[lower] - lowered[upper]) * np.float32(down)
+        # What the actor's lids lack to their rest is given back first, and then the twin's own opening is shut.
+        lacking = (neutral[upper] - neutral[lower]) @ head.rotation.T * np.float32(head.scale)
+        lacking -= observation.landmarks[upper] - observation.landmarks[lower]
+        given_back = min((1.0 - ratio / resting) / _AT_REST, 1.0)
+        share = max(ratio / resting - _SHUT_SHARE, 0.0) / (1.0 - _SHUT_SHARE)
+        share *= _HALF_SHUT + (1.0 - _HALF_SHUT) * share
+        gap = shaped[upper] - shaped[lower] + lacking * np.float32(given_back)
+        lowered[upper] = shaped[lower] + gap * np.float32(share)
     return lowered
 
 
