@@ -27,6 +27,7 @@ from obs_twin.face.expressions import Expressions
 from obs_twin.face.eyes import MIN_OPENING, TargetEyes
 from obs_twin.face.front import front_mask
 from obs_twin.face.light import LightTransfer
+from obs_twin.face.mouth import shade_mouth
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import FRONTAL_DEG, SIDE_DEG, FaceModelError, TargetPhoto, read_photo
@@ -34,7 +35,7 @@ from obs_twin.face.rasterise import blend, draw, keep_in_front, tint_disc, visib
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.shape import FULLY_OPEN, FULLY_SHUT, TargetShape, distance_to_outline, lids_lowered
 from obs_twin.face.surroundings import pull_surroundings, with_rings
-from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, MESH_POINTS, RIGHT_BROW, RIGHT_EYE, TRIANGLES
+from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, LIPS_INNER, MESH_POINTS, RIGHT_BROW, RIGHT_EYE, TRIANGLES
 
 Image = npt.NDArray[np.uint8]
 
@@ -121,6 +122,7 @@ class MeshTwin:
         eyes = chosen.eyes if self._eyes.usable and head_px >= _MIN_EYES_PX else 0.0
         if eyes < 1:
             self._tint_irises(base, observation, shaped, corner, gains, chosen.iris_colour)
+        shade_mouth(base, shaped[LIPS_INNER, :2] - corner, head_px)
         layer = base.copy()
         drawn = np.zeros((*layer.shape[:2], 2), np.uint8)
         index, uv = self._atlas.level_for(head_px)
