@@ -29,6 +29,7 @@ from obs_twin.face.topology import (
     LEFT_EYE,
     LIPS_INNER,
     LIPS_OUTER,
+    LOWER_LIP,
     MESH_POINTS,
     MIRROR,
     RIGHT_BROW,
@@ -42,6 +43,8 @@ _AXIS_Z, _RADIUS = 0.5, 0.8  # of the cylinder, in units of the head's size
 _MIN_PX, _MAX_PX = 192, 560  # of the head in the atlas
 _BORDER_PX = 8
 _LIPS_APART = 0.08  # in the layout, so that no lip lies over the other
+# The lower lip's points, corner to corner, all rows of it alike: rows that overtook each other would be drawn torn.
+_LOWER_LIP_MOVES = np.array([0.45, 0.85, 1, 1, 1, 1, 1, 0.85, 0.45], np.float32)
 _LIDS_SHUT = 0.8  # in the layout, so that a shut eye's lid has as many pixels as it is high
 _GRAZING, _SQUARE = 0.15, 0.75  # cosine of the viewing angle: below the first nothing is seen, above the second all
 _RIM, _LEAST = np.float32(0.008), np.float32(0.15)
@@ -161,7 +164,7 @@ def _layout(neutral: FloatArray, head_px: float) -> tuple[FloatArray, tuple[int,
     gap = float(even[14, 1] - even[13, 1])
     lower = np.interp(even[:, 1], even[[13, 17, 152], 1], [0, 1, 0.4])
     lower[LIPS_INNER[:11]] = 0
-    lower[LIPS_INNER[11:]] = 1
+    lower[LOWER_LIP] = _LOWER_LIP_MOVES
     even[:, 1] += np.float32(max(_LIPS_APART - gap, 0)) * lower
     for eye in (RIGHT_EYE, LEFT_EYE):
         lids = eye[15:8:-1], eye[1:8]
