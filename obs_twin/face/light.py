@@ -32,6 +32,7 @@ _PLAIN = np.unique(np.concatenate([_PLAIN, MIRROR[_PLAIN]]))
 _FEATURES = np.unique(np.concatenate([LIPS_INNER, LIPS_OUTER, RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, _NOSTRILS]))
 _DARKEST = 2.0  # added before the logarithm, so that noise in black does not count
 _OUTLIER = 0.45  # log units away from the plain trend at which a point counts no more
+_JAW_OUTLIER = 0.9  # the same along the jaw, where stubble goes on below the twin's face
 _BRIGHT_OUTLIER = 1.0  # the same for the finer light around it, upwards
 _TINT_OUTLIER = 0.16  # the same for the differences between channels, in which skin varies little
 # The same where neither hair nor beard is: red cheeks are the actor's blood or the photo's make-up.
@@ -85,6 +86,9 @@ class LightTransfer:
         below_brows = points[:, 1] > points[[*RIGHT_BROW, *LEFT_BROW], 1].max()
         from_lips = np.linalg.norm(points[:, None, :2] - points[None, LIPS_OUTER, :2], axis=2).min(1)
         inner = np.interp(from_outline, _INNER, [0, 1]) * np.interp(from_lips, _INNER, [0, 1]) * below_brows
+        mouth, chin = points[[78, 308], 1].mean(), points[152, 1]
+        jaw = np.interp(from_outline, _INNER, [1, 0]) * (points[:, 1] > mouth + 0.25 * (chin - mouth))
+        self._dark_outlier = (_OUTLIER + (_JAW_OUTLIER - _OUTLIER) * jaw).astype(np.float32)
         self._tint_outlier = (_TINT_OUTLIER + (_INNER_TINT_OUTLIER - _TINT_OUTLIER) * inner).astype(np.float32)
 
     def gains(self, tones: FloatArray, amount: float = 1.0) -> FloatArray:
@@ -96,7 +100,8 @@ class LightTransfer:
         """
         ratio = np.log(tones + _DARKEST) - self._log_tones
         trend, trust = np.empty_like(ratio), np.empty(MESH_POINTS, np.float32)
-        _robust_trend(ratio, self._trend, self._plainness, self._seed, self._tint_outlier, trend, trust)
+        outliers = self._dark_outlier, self._tint_outlier
+        _robust_trend(ratio, self._trend, self._plainness, self._seed, *outliers, trend, trust)
         weight = self._prior * trust
         rest = ratio - trend
         bright = rest.mean(axis=1, keepdims=True)
@@ -118,6 +123,7 @@ def _robust_trend(
     basis: FloatArray,
     weight: FloatArray,
     seed: FloatArray,
+    dark_outlier: FloatArray,
     tint_outlier: FloatArray,
     trend: FloatArray,
     trust: FloatArray,
@@ -131,7 +137,7 @@ def _robust_trend(
         basis: `(N, K)`, the surface's terms at each point.
         weight: `(N,)`, area and expected plainness of each point.
         seed: `(N,)` 0..1, which points to believe at first.
-        tint_outlier: `(N,)`, the distance in tint at which a point counts no more.
+        dark_outlier, tint_outlier: `(N,)`, the distance in brightness and in tint at which a point counts no more.
         trend: `(N, 3)`, gets the surface.
         trust: `(N,)`, gets 0..1.
     """
@@ -175,6 +181,8 @@ def _robust_trend(
                 chroma = max(chroma, abs(ratio[n, c] - trend[n, c] - brightness))
             # Much darker than the trend is the actor's hair or beard. Much brighter is a shadow in the photo, which
             # must go: it is left out of the trend only.
-            limit = _BRIGHT_OUTLIER if step == 3 and brightness > 0 else _OUTLIER
+            limit = _OUTLIER
+            if step == 3:
+                limit = _BRIGHT_OUTLIER if brightness > 0 else dark_outlier[n]
             rest = 1.0 - (chroma / tint_outlier[n]) ** 2 - (brightness / limit) ** 2
             trust[n] = max(rest, 0.0) ** 2
