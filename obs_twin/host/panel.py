@@ -89,7 +89,7 @@ def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoS
     if state.get("figures"):
         lines.append(str(state["figures"]))
     if state.get("bound"):
-        lines.append(f"Model: {state['bound']}")
+        lines.append(f"Model: {str(state['bound']).removeprefix('Voice: ')}")
     if state.get("provider"):
         lines.append(f"Runs on: {state['provider']}")
     lines.append(_delay_line(host))
@@ -98,7 +98,7 @@ def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoS
         lines.append("Frames not from the twin - " + "; ".join(counted))
     if isinstance(stream, SoundStream) and stream.counts.get("late"):
         lines.append(f"Silence because the voice was not ready in time: {stream.counts['late']} packets")
-    lines += [str(line) for line in state.get("device") or ()]
+    lines += [str(line) for part in ("device", "advice") for line in state.get(part) or ()]
     return "\n".join(lines), TEXT_INFO_WARNING if trouble or state.get("warning") else TEXT_INFO_NORMAL
 
 
