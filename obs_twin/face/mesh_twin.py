@@ -25,7 +25,7 @@ from obs_twin.face.detail import assembled, octaves, strengths
 from obs_twin.face.detail import gains as detail_gains
 from obs_twin.face.expressions import Expressions
 from obs_twin.face.eyes import MIN_OPENING, TargetEyes
-from obs_twin.face.front import front_mask
+from obs_twin.face.front import clear_openings, front_mask
 from obs_twin.face.light import LightTransfer
 from obs_twin.face.mouth import shade_mouth
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
@@ -35,7 +35,7 @@ from obs_twin.face.rasterise import blend, draw, keep_in_front, tint_disc, visib
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.shape import FULLY_OPEN, FULLY_SHUT, TargetShape, distance_to_outline, lids_lowered
 from obs_twin.face.surroundings import pull_surroundings, with_rings
-from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, LIPS_INNER, MESH_POINTS, RIGHT_BROW, RIGHT_EYE, TRIANGLES
+from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_BROW, RIGHT_EYE, TRIANGLES
 
 Image = npt.NDArray[np.uint8]
 
@@ -82,7 +82,9 @@ class MeshTwin:
         chosen = settings or self._settings
         mesh = observation.landmarks[:MESH_POINTS]
         shaped = lids_lowered(self._shape.on(observation, chosen.shape), observation)
-        actor_points, twin_points = with_rings(mesh, shaped)
+        thing = observation.occlusion
+        held = None if thing is None or thing.share <= 0 else thing.cover(mesh[OVAL, :2])
+        actor_points, twin_points = with_rings(mesh, shaped, held)
         rect = x0, y0, x1, y1 = _bounds(actor_points, twin_points, bgr.shape)
         if chosen.strength <= 0 or x1 - x0 < _MIN_FACE_PX or y1 - y0 < _MIN_FACE_PX:
             return (0, 0, 0, 0)
@@ -91,12 +93,15 @@ class MeshTwin:
         marks[:, 0] = np.clip(self._outline_distance / max(chosen.feather, 1e-3), 0, 1)
         marks[:, 1] = self._hair_zone * chosen.hair_in_front
         region = bgr[y0:y1, x0:x1]
-        actor = region.copy() if observation.hands or observation.occlusion is not None else None
+        actor = mask = None
+        if observation.hands or observation.occlusion is not None:
+            actor = region.copy()
+            mask = front_mask(observation, corner, actor)
+            clear_openings(region, mask, mesh[:, :2] - corner)
         if chosen.shape > 0:
             pull_surroundings(region, actor_points, twin_points, corner, marks[:, 0] < 1)
         self._draw_face(region, shaped, corner, marks, observation, chosen)
-        if actor is not None:
-            mask = front_mask(observation, corner, actor)
+        if actor is not None and mask is not None:
             blend(region, region, actor, mask, 1.0, 0.0, region)
         return rect
 
