@@ -20,7 +20,7 @@ from obs_twin.engine.metrics import Metrics
 from obs_twin.engine.notices import PauseFinder
 from obs_twin.engine.twins import Twin, TwinLibrary
 from obs_twin.link.sound import REVEAL, SoundRing
-from obs_twin.voice.device import DeviceMeter
+from obs_twin.voice.device_match import DeviceMatcher
 from obs_twin.voice.model import VoiceModel, VoiceModelError, VoiceSettings
 from obs_twin.voice.neural import NeuralVoice
 from obs_twin.voice.plan import price_list
@@ -44,8 +44,6 @@ PAUSE_WITHIN_S = 30.0
 """Somebody who does not pause for so long is interrupted."""
 LISTED_DELAYS_MS = (300, 500, 700, 1000, 1500, 2500, 5000)
 """For which the pane says what they cost."""
-DEVICE_EVERY_S = 10.0
-"""How often what is known of the microphone is looked at."""
 MEASURED_FROM_S = 10.0
 """After so much converted sound, the costs are this machine's own."""
 
@@ -84,9 +82,7 @@ class VoiceWorker:
         self._discard = 0
         self._next_in = 0
         self._next_out = 0
-        self._meter = DeviceMeter(self.rate_hz)
-        self._device: list[str] = []
-        self._device_due = 0
+        self._matcher = DeviceMatcher(self.rate_hz)
         self._announced: list[tuple[int, F32]] = []
         self._waiting: deque[tuple[F32, bool, bool]] = deque()
         self._pauses = PauseFinder(self.rate_hz)
@@ -154,7 +150,7 @@ class VoiceWorker:
             return False
         count = min(ready, int(MAX_BLOCK_S * self.rate_hz))
         block = self._mono(self._next_in, count)
-        self._listen_to_device(block)
+        self._matcher.measure(block)
         self._use_pause(block)
         stamp_ns = int(header.origin_stamp_ns) + self._next_in * 1_000_000_000 // self.rate_hz
         self._next_in += count
@@ -171,21 +167,13 @@ class VoiceWorker:
                 # After a replacement that ended before the first sample that counts.
                 self._discard = self._next_out - (self._next_in - count)
             with self.metrics.stage("convert"):
-                voice = self._model.push(block)
+                # The other kinds have no speech that they learnt from to be brought nearer to.
+                matched = self._matcher.correct(block) if isinstance(self._model, NeuralVoice) else block
+                voice = self._model.push(matched)
             self._busy_s += time.thread_time() - start
             self._converted_s += count / self.rate_hz
             self._write(voice)
         return True
-
-    def _listen_to_device(self, block: F32) -> None:
-        """Measure microphone and room along the way."""
-        self._meter.push(block)
-        self._device_due += block.size
-        if self._device_due >= DEVICE_EVERY_S * self.rate_hz:
-            self._device_due = 0
-            report = self._meter.report()
-            if report is not None:
-                self._device = [f"Microphone: {report.figures()}", *report.words()]
 
     def _catch_up(self, block: F32) -> F32:
         """What is to be written for a block that replaces the converter's output, so that positions stay true.
@@ -195,6 +183,7 @@ class VoiceWorker:
         """
         if self._model is not None:
             self._model.reset()
+        self._matcher.reset()
         gap = self._next_in - block.size - self._next_out
         written = np.concatenate([np.zeros(max(0, gap), np.float32), block[max(0, -gap) :]])
         self._discard = 0
@@ -312,6 +301,7 @@ class VoiceWorker:
         first_in = max(first_in, min(oldest, first_out))
         if self._model is not None:
             self._model.reset()
+        self._matcher.reset()
         continuous = first_out == self._next_out or keep_from
         self._next_in, self._next_out = first_in, first_out
         self._discard = first_out - first_in
@@ -383,7 +373,8 @@ class VoiceWorker:
                 "figures": f"{100 * self.rtf():.0f} % of one core, hears {lag_ms:.0f} ms ahead",
                 "provider": self._model.provider if self._model is not None else "",
                 "delays": self._delays(),
-                "device": self._device,
+                "device": self._matcher.state()[: 2 if isinstance(self._model, NeuralVoice) else 1],
+                "advice": self._matcher.advice(),
                 "rvc": self._model.settings if isinstance(self._model, RvcVoice) else None,
                 "bound": self._model.bound[0] if isinstance(self._model, RvcVoice) else "",
                 "twin": twin.name if twin is not None else "",

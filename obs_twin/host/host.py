@@ -436,7 +436,7 @@ class Host:
             elif twin_filter.kind == "voice":
                 voice = self.engine_state(twin_filter)
                 shape += [str(bool(voice.get(part))) for part in ("rvc", "delays")]
-                shape += [NUMBER.sub("", str(line)) for line in voice.get("device") or ()]
+                shape += [NUMBER.sub("", str(line)) for line in voice.get("advice") or ()]
             if self._pane_shape.get(twin_filter.source) != shape:
                 self._pane_shape[twin_filter.source] = shape
                 if twin_filter in self._filters:
