@@ -4,7 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from obs_twin.face.appearance import motion_blur
 from obs_twin.face.detail import OCTAVES, assembled, gains, octaves, strengths
+from tests.drawn_face import DrawnFace, draw_face
+from tests.test_face_perceive import new_perceiver
 
 ALL = (slice(None), slice(None))
 F32 = np.float32
@@ -58,3 +61,29 @@ def test_limits_and_what_is_unknown() -> None:
     assert gains(own, np.array([np.nan, np.nan, 0.026], F32), 1.0) == pytest.approx([1.0, 1.0, 1.3])
     assert gains(own, np.full(OCTAVES, np.nan, F32), 1.0) == pytest.approx([1, 1, 1])
     assert gains(own, np.array([np.nan, np.nan, 0.01], F32), 0.5) == pytest.approx([0.75, 0.75, 0.75])
+
+
+def test_blur_by_movement_is_no_longer_than_the_movement() -> None:
+    still = np.full(OCTAVES, 0.02, F32)
+    blurred = still * np.array([0.5, 0.6, 0.75], F32)
+    np.testing.assert_allclose(motion_blur(np.array([-30, 40], F32), blurred, still), [-10.2, 13.6], rtol=0.01)
+    np.testing.assert_allclose(motion_blur(np.array([0, 6], F32), blurred, still), [0, 6], rtol=0.01)
+    assert not motion_blur(np.array([30, 0], F32), still, still).any()
+    assert not motion_blur(np.array([30, 0], F32), still, np.full(OCTAVES, np.nan, F32)).any()
+
+
+def test_a_face_that_moves_quickly_is_seen_to_be_blurred() -> None:
+    drawn = draw_face(DrawnFace(), (640, 480), (320, 240), 300)
+    perceiver = new_perceiver()
+    for step in range(14):
+        moved = max(step - 9, 0) * 14
+        frame = np.roll(drawn, moved, axis=1)
+        if moved:
+            frame = np.asarray(cv2.blur(frame, (11, 1)), np.uint8)
+        seen = perceiver.perceive(frame)
+        assert seen is not None
+        across, down = seen.appearance.motion
+        if not moved:
+            assert across == down == 0
+    assert 6 < across <= 15
+    assert abs(down) < 3

@@ -34,7 +34,7 @@ _DARKEST = 2.0  # added before the logarithm, so that noise in black does not co
 _OUTLIER = 0.45  # log units away from the plain trend at which a point counts no more
 _JAW_OUTLIER = 0.9  # the same along the jaw, where stubble goes on below the twin's face
 _BRIGHT_OUTLIER = 1.0  # the same for the finer light around it, upwards
-_TINT_OUTLIER = 0.16  # the same for the differences between channels, in which skin varies little
+_TINT_OUTLIER = 0.26  # the same for the differences between channels, in which skin varies little
 # The same where neither hair nor beard is: red cheeks are the actor's blood or the photo's make-up.
 _INNER_TINT_OUTLIER = 0.45
 _TINT_RADIUS = 0.08  # in units of the head's size; tint says nothing of relief, and may be followed closely

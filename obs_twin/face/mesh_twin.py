@@ -150,6 +150,10 @@ class MeshTwin:
             own = strengths(parts, detail_place(shaped[:, :2] - corner, layer.shape))
             layer = np.empty_like(layer)
             assembled(parts, detail_gains(own, look.octaves, chosen.sharpness_match), layer)
+            across, down = (2 * round(abs(float(v)) * chosen.sharpness_match / 2) + 1 for v in look.motion)
+            if max(across, down) > 1:
+                layer = np.asarray(cv2.blur(layer, (across, down)), np.uint8)
+                coverage = np.asarray(cv2.blur(coverage, (across, down)), np.uint8)
         if chosen.hair_in_front > 0:
             _leave_out_brows(zone, observation.landmarks[:, :2] - corner, head_px)
             shown = np.empty_like(coverage)

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from obs_twin.face.appearance import Appearance, Detail, UsualTones, all_detail, iris_tone, tones_at
+from obs_twin.face.appearance import Appearance, Detail, UsualTones, all_detail, iris_tone, motion_blur, tones_at
 from obs_twin.face.choose import ActorChoice
 from obs_twin.face.cut import FACE, SCENE, CutDetector
 from obs_twin.face.detail import OCTAVES
@@ -55,6 +55,7 @@ _REFUSED_FRAMES, _DOUBTED_FRAMES = 8, 5
 _KNOWN_YAW_DEG = 30.0  # up to here the embedding tells people apart
 _JUMP = 0.5
 _HAND_YAW_DEG, _HAND_EVIDENCE = 25.0, 0.15
+_QUICK, _QUICK_PX = 0.015, 3.0  # from one frame to the next: of the head's size and at least, to be blurred by it
 _DETAIL_STEP = 0.25
 _SOFT_PX = 3
 _USUAL_DETAIL = Detail(0.2, 0.0, np.full(OCTAVES, np.nan, np.float32))  # of a webcam, until it is measured
@@ -172,9 +173,8 @@ class FacePerceiver:
             hands = self._hands.find(bgr, box, self._usual.covered(tones))
         hidden = under_hands(hands, landmarks[:MESH_POINTS, :2])
         irises = np.stack([_NO_TONE if look is None else look.tone for look in self._eyes])
-        if self._frame_number % _DETAIL_EVERY_FRAMES == 1:
-            self._follow_detail(all_detail(bgr, landmarks))
-        appearance = Appearance(tones, irises, *self._detail)
+        motion = self._follow_detail(bgr, landmarks)
+        appearance = Appearance(tones, irises, *self._detail, motion)
         seen = FaceObservation.measured(landmarks, presence, box, appearance, hands=hands)
         soft = np.asarray(cv2.blur(crop, (_SOFT_PX, _SOFT_PX)), np.uint8)
         thing = self._things.find(soft, roi, seen, hidden)
@@ -231,19 +231,30 @@ class FacePerceiver:
         self._last = replace(last, hands=hands, confidence=0.0)
         return self._last
 
-    def _follow_detail(self, seen: Detail) -> None:
-        """Take one measurement of sharpness and noise into account; all change slowly."""
+    def _follow_detail(self, bgr: Image, landmarks: FloatArray) -> FloatArray:
+        """Measure sharpness and noise, which change slowly, where it is due; returns `Appearance.motion`."""
         before = self._detail
+        still = np.zeros(2, np.float32)
+        if self._last is not None:
+            moved = (landmarks[:MESH_POINTS, :2] - self._last.landmarks[:MESH_POINTS, :2]).mean(axis=0)
+            if float(np.linalg.norm(moved)) > max(_QUICK_PX, _QUICK * self._last.head.scale):
+                return motion_blur(moved, all_detail(bgr, landmarks).octaves, before.octaves)
+        if self._frame_number % _DETAIL_EVERY_FRAMES != 1:
+            return still
+        seen = all_detail(bgr, landmarks)
         step = np.float32(1.0 if self._frame_number <= _DETAIL_EVERY_FRAMES else _DETAIL_STEP)
         fineness = before.fineness + float(step) * (seen.fineness - before.fineness)
-        # An octave that was not known begins with what is seen; one that cannot be seen now stays.
-        known = before.octaves + step * (seen.octaves - before.octaves)
+        # An octave that was not known begins with what is seen; one that cannot be seen now stays. Detail that comes
+        # back after a movement is believed sooner than that it is gone.
+        steps = np.where(seen.octaves > before.octaves, np.minimum(2 * step, 1), step)
+        known = before.octaves + steps * (seen.octaves - before.octaves)
         octaves = np.where(np.isnan(before.octaves), seen.octaves, np.where(np.isnan(known), before.octaves, known))
         self._detail = Detail(
             fineness if math.isfinite(fineness) else before.fineness,
             before.noise + float(step) * (seen.noise - before.noise),
             octaves.astype(np.float32),
         )
+        return still
 
     def count_faces(self, bgr: Image) -> int:
         """How many faces of about the same size or larger than half the largest are in the picture."""
