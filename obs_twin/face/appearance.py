@@ -23,7 +23,7 @@ _MAX_SAMPLE_PX, _LEAST_SAMPLE_PX = 256, 12
 _DROWNED = 0.3
 # What a straight blur leaves of a face's middle octave (negative, to be rising), and the blur's length in pixels:
 # measured on faces of several cameras.
-_BLUR_LEAVES = ((-0.95, -0.87, -0.80, -0.74, -0.66, -0.60, -0.55, -0.45), (0, 5, 7, 9, 13, 17, 21, 30))
+_BLUR_LEAVES = ((-0.96, -0.87, -0.80, -0.73, -0.63, -0.56, -0.51, -0.42), (0, 5, 7, 9, 13, 17, 21, 30))
 _COVERED, _COVERED_POINTS = 0.5, 20  # log units; of 468
 _USUAL_STEP = 0.03
 # What white noise of variance 1 leaves in the two bands of `sharpness`.
@@ -138,7 +138,7 @@ def all_detail(bgr: Image, landmarks: FloatArray) -> Detail:
     green = np.ascontiguousarray(bgr[detail_place(landmarks, bgr.shape)][..., 1])
     if min(green.shape) < _LEAST_SAMPLE_PX:
         return Detail(fineness, noise, np.full(OCTAVES, np.nan, np.float32))
-    seen = strengths(octaves(green), (slice(None), slice(None)))
+    seen = strengths(octaves(green), (slice(0, green.shape[0]), slice(0, green.shape[1])))
     in_noise = _NOISE_IN_OCTAVES * np.float32(noise / max(float(green.mean()), 1.0))
     left = np.sqrt(np.maximum(np.square(seen) - np.square(in_noise), 0))
     # Little more than noise: what is left of it is no measurement.

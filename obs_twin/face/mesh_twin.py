@@ -143,7 +143,7 @@ class MeshTwin:
             marks,
             drawn,
         )
-        coverage, zone = (np.ascontiguousarray(drawn[..., k]) for k in (0, 1))
+        coverage, zone = (np.asarray(plane, np.uint8) for plane in cv2.split(drawn))
 
         if chosen.sharpness_match > 0:
             parts = octaves(layer)
@@ -156,14 +156,16 @@ class MeshTwin:
                 coverage = np.asarray(cv2.blur(coverage, (across, down)), np.uint8)
         if chosen.hair_in_front > 0:
             _leave_out_brows(zone, observation.landmarks[:, :2] - corner, head_px)
-            shown = np.empty_like(coverage)
-            keep_in_front(base, layer, zone, _HAIR_FROM, _HAIR_FULLY, shown)
-            # Single strands would hang in the air, since nothing of their kind is on the twin's skin around them.
             reach = max(round(head_px * _LEAST_HAIR), 1)
+            _, top, _, height = cv2.boundingRect(zone)
+            upper = slice(0, min(top + height + 2 * reach, len(zone)))
+            shown = np.empty_like(zone[upper])
+            keep_in_front(base[upper], layer[upper], zone[upper], _HAIR_FROM, _HAIR_FULLY, shown)
+            # Single strands would hang in the air, since nothing of their kind is on the twin's skin around them.
             shown = np.asarray(
                 cv2.morphologyEx(shown, cv2.MORPH_CLOSE, np.ones((2 * reach + 1,) * 2, np.uint8)), np.uint8
             )
-            coverage = np.asarray(cv2.multiply(coverage, cv2.blur(shown, (3, 3)), scale=1 / 255), np.uint8)
+            coverage[upper] = cv2.multiply(coverage[upper], cv2.blur(shown, (3, 3)), scale=1 / 255)
         coverage = _blurred(coverage, max(head_px * _SEAM_SOFTNESS, 0.7))
         grain = chosen.grain * look.noise
         soft = _blurred(base, 1.0) if grain > _MIN_GRAIN else base
