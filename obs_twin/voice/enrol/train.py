@@ -73,7 +73,7 @@ class Plan:
     weight_decay: float = 0.01
     altered_share: float = 0.4
     likeness: float = 3.0
-    calm: float = 2.0
+    calm: float = 4.0
     seed: int = 0
 
 
