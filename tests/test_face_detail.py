@@ -55,12 +55,12 @@ def test_strength_does_not_depend_on_the_light(picture: np.ndarray) -> None:
 
 def test_limits_and_what_is_unknown() -> None:
     own = np.full(OCTAVES, 0.02, F32)
-    assert gains(own, np.array([1e-4, 0.02, 1.0], F32), 1.0) == pytest.approx([0.1, 0.83, 1.4], abs=0.01)
+    assert gains(own, np.array([1e-4, 0.02, 1.0], F32), 1.0) == pytest.approx([0.1, 0.83, 1.1], abs=0.01)
     # Unknown octaves are softened with the next coarser one, never sharpened.
-    assert gains(own, np.array([np.nan, np.nan, 0.01], F32), 1.0) == pytest.approx([0.5, 0.5, 0.5])
-    assert gains(own, np.array([np.nan, np.nan, 0.026], F32), 1.0) == pytest.approx([1.0, 1.0, 1.3])
+    assert gains(own, np.array([np.nan, np.nan, 0.01], F32), 1.0) == pytest.approx([0.5, 0.5, 0.875])
+    assert gains(own, np.array([np.nan, np.nan, 0.026], F32), 1.0) == pytest.approx([1.0, 1.0, 1.075])
     assert gains(own, np.full(OCTAVES, np.nan, F32), 1.0) == pytest.approx([1, 1, 1])
-    assert gains(own, np.array([np.nan, np.nan, 0.01], F32), 0.5) == pytest.approx([0.75, 0.75, 0.75])
+    assert gains(own, np.array([np.nan, np.nan, 0.01], F32), 0.5) == pytest.approx([0.75, 0.75, 0.9375])
 
 
 def test_blur_by_movement_is_no_longer_than_the_movement() -> None:
