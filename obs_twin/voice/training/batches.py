@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from obs_twin.voice.training.network import LATENT_SIZE, TAP_SIZE, TAPS, Targets
+from obs_twin.voice.listening import FEATURE_WIDTH
+from obs_twin.voice.training.network import LATENT_SIZE, Targets
 
 CROP_FRAMES = 96
 KOKORO_WEIGHT = 5.0  # a window of it is drawn so much more often: it is scarce, and varied
@@ -92,7 +93,7 @@ def _latents(shard: Arrays, piece: slice) -> npt.NDArray[np.float32]:
 def _stack(pieces: list[tuple[Arrays, slice]]) -> tuple[torch.Tensor, Targets]:
     length = max(piece.stop - piece.start for _, piece in pieces)
     size = len(pieces)
-    features = np.zeros((size, length, TAPS * TAP_SIZE), np.float32)
+    features = np.zeros((size, length, FEATURE_WIDTH), np.float32)
     latent = np.zeros((size, length, LATENT_SIZE), np.float32)
     energy, voiced = np.zeros((2, size, length, 2), np.float32)
     speech, weight = np.zeros((2, size, length), np.float32)
