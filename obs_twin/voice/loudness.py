@@ -36,8 +36,10 @@ SPEECH_RANGE_DB = 20.0  # steps so far below the loudest of late tell of pauses,
 
 
 def source_levels(x: F32, count: int) -> F64:
-    """Levels in dB below full scale (RMS) of ``count`` steps; ``x``, at 16 kHz, begins half a window before. Steps whose window is cut off
-    get the last level that could be measured."""
+    """Levels in dB below full scale (RMS) of ``count`` steps; ``x``, at 16 kHz, begins half a window before.
+
+    Steps whose window is cut off get the last level that could be measured.
+    """
     windows = np.lib.stride_tricks.sliding_window_view(x, HEAR_WINDOW)[::HEAR_STEP][:count]
     levels = _level_db(np.fft.rfft(windows * _HANN, axis=1), HEAR_WINDOW)
     return np.pad(levels, (0, count - len(levels)), mode="edge")
