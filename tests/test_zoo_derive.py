@@ -119,10 +119,11 @@ def test_hibari_decoder_gives_the_same_spectra_as_the_whole_voice() -> None:
 
 def test_whisper_taps_count_of_frames() -> None:
     encoder = open_onnx(derived_path("whisper_taps"), providers=[])
-    mel = np.random.default_rng(0).standard_normal((1, 80, 131)).astype(np.float32)
-    taps = encoder.run({"mel": mel})
-    assert list(encoder.outputs) == ["layer_3", "last"]
-    assert {tap.shape for tap in taps} == {(1, 66, 512)}
+    mel = np.random.default_rng(0).standard_normal((1, 80, 132)).astype(np.float32)
+    past = {name: np.zeros((1, 7, 512), np.float32) for name in encoder.inputs if name.startswith("past_")}
+    *taps, key = encoder.run({"mel": mel, "first": np.array([20]), **past}, ["layer_3", "last", "k0"])
+    assert len(past) == 12
+    assert {tap.shape for tap in (*taps, key)} == {(1, 132 // 2 - 2, 512)}
 
 
 def test_whisper_weights_that_are_cut_short_or_others_are_refused() -> None:

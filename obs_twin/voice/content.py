@@ -18,8 +18,8 @@ from obs_twin.voice.sessions import open_session
 
 CONTENT_WIDTH = 128
 ADAPTER_OUTPUTS = ("latent", "energy", "voiced")
-ADAPTER_LEFT_FRAMES = 40
-"""What the adapter is given before the frames that are asked for: nearly all of its receptive field."""
+ADAPTER_LEFT_FRAMES = 46
+"""What the adapter is given before a block: nearly all of its receptive field, and what the decoder asks for."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,28 @@ class ContentEncoder:
     def provider(self) -> str:
         return self._ear.provider
 
-    def encode(self, x: F32, first: int, count: int) -> Content:
-        """The content of frames ``first`` to ``first + count`` of a window ``x`` (N,), N a multiple of 400."""
-        start = max(0, first - ADAPTER_LEFT_FRAMES)
-        features = self._ear.features(x)[start : first + count]
+    def reset(self) -> None:
+        """A new stream begins."""
+        self._ear.reset()
+
+    def hear(self, x: F32, x_start: int, frames: int, right_frames: int) -> F32:
+        """Listen to the next block; see ``Ear.hear``. Returns what ``content`` wants to know of it."""
+        return self._ear.hear(x, x_start, frames, right_frames, before=ADAPTER_LEFT_FRAMES)
+
+    def content(self, features: F32, count: int) -> Content:
+        """The content of the last ``count`` frames of ``features`` (n, 1024).
+
+        Where there are fewer, at the beginning of a stream, the first one stands for those before it.
+        """
         given = self._adapter.run({self._features: features[None]}, ADAPTER_OUTPUTS)
-        latent, energy, voiced = (part[0, first - start :] for part in given)
+        missing = max(0, count - len(features))
+        latent, energy, voiced = (np.pad(part[0], ((missing, 0), (0, 0)), mode="edge")[-count:] for part in given)
         return Content(np.repeat(latent, STEPS_PER_FRAME, axis=0), energy.reshape(-1), _logistic(voiced.reshape(-1)))
+
+    def whole(self, x: F32, frames: int = 60, right_frames: int = 80) -> Content:
+        """The content of a whole recording (N,) at 16 kHz, N // 400 frames, heard in blocks of so many frames."""
+        features = self._ear.features(x, frames, right_frames)
+        return self.content(features, len(features))
 
 
 def _logistic(x: F32) -> F32:

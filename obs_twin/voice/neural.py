@@ -39,7 +39,7 @@ from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.derive import derived_path
 from obs_twin.zoo.store import ModelStore
 
-LEAST_LEFT_FRAMES = 24  # at the start, silence stands for what was not heard
+LEFT_FRAMES = 8  # heard again before a chunk; at the start, silence stands for them
 HEARD_LEVEL_DB = -24.0  # to which the encoder's input is brought: speech that peaks at about 0.3
 LEVEL_PRIOR_DB, LEVEL_PRIOR_STEPS, LEVEL_MEMORY_STEPS = -30.0, 8.0, 800.0
 HIGHEST_INPUT_GAIN = 30.0
@@ -144,12 +144,13 @@ class NeuralVoice:
 
     def _start(self) -> None:
         self._stream.reset()
+        self._encoder.reset()
         self._detector.reset()
         self._synthesiser = SpectralSynthesiser()
         self._gate = SpeechGate()
         self._speech: list[float] = []  # probability of each of the detector's blocks, from _speech_start on
         self._speech_start = 0
-        self._x_start = -LEAST_LEFT_FRAMES * HEAR_FRAME
+        self._x_start = -LEFT_FRAMES * HEAR_FRAME
         self._x = np.zeros(-self._x_start, np.float32)  # at 16 kHz, from _x_start on
         self._next = 0  # first frame of the next chunk
         self._past_f0_hz = np.zeros(CONTEXT_STEPS)  # of the steps before it, the target's
@@ -162,7 +163,7 @@ class NeuralVoice:
         blocks: list[F32] = []
         while self._x_start + len(self._x) >= self._block_end * HEAR_FRAME:
             blocks.append(self._block())
-            oldest = max(self._next - self.plan.left_frames, -LEAST_LEFT_FRAMES) * HEAR_FRAME
+            oldest = (self._next - LEFT_FRAMES) * HEAR_FRAME
             self._x = self._x[oldest - self._x_start :]
             self._x_start = oldest
             passed = block_of_step(self._next * STEPS_PER_FRAME) - self._speech_start
@@ -182,15 +183,16 @@ class NeuralVoice:
         first, self._next = self._next, self._next + frames
         window = self._x[: (first + frames + self.plan.right_frames) * HEAR_FRAME - self._x_start]
         gains = self._gains(first * STEPS_PER_FRAME, steps)
-        if not gains.any():
-            self._past_f0_hz = np.zeros(CONTEXT_STEPS)
-            self._past_energy = np.zeros(CONTEXT_STEPS, np.float32)
-            return self._synthesiser.rest(steps)
         at = first * HEAR_FRAME - self._x_start
         heard = (len(window) - at) // HEAR_STEP
         heard_db = source_levels(window[at + HEAR_STEP // 2 - HEAR_WINDOW // 2 :], heard)
         source_db = heard_db[:steps]
-        content = self._hear(window, at, source_db[gains > 0])
+        features = self._hear(window, source_db[gains > 0])
+        if not gains.any():
+            self._past_f0_hz = np.zeros(CONTEXT_STEPS)
+            self._past_energy = np.zeros(CONTEXT_STEPS, np.float32)
+            return self._synthesiser.rest(steps)
+        content = self._encoder.content(features, (heard + CONTEXT_STEPS) // STEPS_PER_FRAME)
         spectra, f0_hz = self._say(window, at, content, heard_db)
         spectrum = self._synthesiser.shape(spectra, f0_hz)
         gains = gains * self._loudness.gains(source_db, spectrum_levels(spectrum))
@@ -204,13 +206,13 @@ class NeuralVoice:
         gains = self._gate.gains(np.array([self._speech[block] for block in blocks]), count)
         return gains if self._settings.gate else np.ones(count)
 
-    def _hear(self, window: F32, at: int, speech_db: F64) -> Content:
-        """What is said from CONTEXT_STEPS before sample ``at`` of the window to its end."""
-        self._level.add(speech_db[speech_db > speech_db.max() - 12.0][:, None])
+    def _hear(self, window: F32, speech_db: F64) -> F32:
+        """The features of the chunk and its surroundings; heard in silence as well, for what comes after it."""
+        if len(speech_db):
+            self._level.add(speech_db[speech_db > speech_db.max() - 12.0][:, None])
         gain = min(10 ** ((HEARD_LEVEL_DB - float(self._level.mean[0])) / 20), HIGHEST_INPUT_GAIN)
-        before = CONTEXT_STEPS // STEPS_PER_FRAME
-        start = at // HEAR_FRAME - before
-        return self._encoder.encode(np.clip(window * np.float32(gain), -1, 1), start, len(window) // HEAR_FRAME - start)
+        sound = np.clip(window * np.float32(gain), -1, 1)
+        return self._encoder.hear(sound, self._x_start, self.plan.chunk_frames, self.plan.right_frames)
 
     def _say(self, window: F32, at: int, content: Content, heard_db: F64) -> tuple[Spectra, F64]:
         """The decoder's spectra of the chunk, and the target's F0 of it and of AHEAD_STEPS more."""

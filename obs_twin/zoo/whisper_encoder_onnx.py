@@ -1,9 +1,13 @@
-"""The encoder of Whisper base (Radford et al. 2022) as an ONNX file, from the weights that CTranslate2 keeps.
+"""The encoder of Whisper base (Radford et al. 2022), made to listen to a stream, from CTranslate2's file of weights.
 
-    mel (1, 80, T) -> two convolutions -> 6 pre-norm transformer layers -> layer_3, last: each (1, T / 2, 512)
+    mel (1, 80, T), first, past -> two convolutions -> 6 pre-norm transformer layers -> layer_3, last: (1, n, 512)
+
+Whisper attends to 30 s at a time, in both directions. Here a piece of n = T / 2 - 2 frames of 20 ms attends to itself
+and to the keys and values of what came before, which are kept: `past_k0` ... `past_v5` (1, P, 512), P from 0 on. Its
+own are given back as `k0` ... `v5` (1, n, 512). `first` (1,) is the place of the first frame in Whisper's 1500; the
+first 4 frames of `mel` only lead in the convolutions. A piece without a past is what Whisper itself makes of it.
 
 The file format is that of CTranslate2's `model_spec.py` (version 6): names, shapes, types and bytes, one after another.
-The network is given windows that are shorter than the 30 s that it was trained on, without padding.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 LAYERS, HEADS, WIDTH, MELS = 6, 8, 512, 80
+LEAD_FRAMES = 2
+END = 2**31
 TAPS = {"layer_3": 3}
 """Outputs besides the last, which is normalised: the sum after this layer, counted from 0."""
 WEIGHTS = ("whisper_base_part1", "whisper_base_part2")
@@ -114,21 +120,29 @@ class _Graph:
         x = self._gelu(self._convolve("mel", "conv1", 1))
         x = self._gelu(self._convolve(x, "conv2", 2))
         x = self._node("Transpose", x, perm=[0, 2, 1])
+        x = self._node("Slice", x, *(self._integers([n]) for n in (LEAD_FRAMES, END, 1)))
         length = self._node("Slice", self._node("Shape", x), *(self._integers([n]) for n in (1, 2, 0)))
         places = self._weight("position_encodings/encodings")
-        x = self._node("Add", x, self._node("Slice", places, self._integers([0]), length, self._integers([0])))
+        end = self._node("Add", "first", length)
+        x = self._node("Add", x, self._node("Slice", places, "first", end, self._integers([0])))
         taps = {}
         for layer in range(LAYERS):
-            x = self._layer(x, f"layer_{layer}/")
+            x = self._layer(x, f"layer_{layer}/", str(layer))
             taps[layer] = x
         outputs = {name: taps[layer] for name, layer in TAPS.items()} | {"last": self._norm(x, "layer_norm")}
         for name, tensor in outputs.items():
             self._nodes.append(helper.make_node("Identity", [tensor], [name]))
+        caches = [f"{part}{layer}" for layer in range(LAYERS) for part in "kv"]
+        past = [helper.make_tensor_value_info(f"past_{name}", kind, [1, "past", WIDTH]) for name in caches]
         graph = helper.make_graph(
             self._nodes,
             "whisper_base_encoder",
-            [helper.make_tensor_value_info("mel", kind, [1, MELS, "frames"])],
-            [helper.make_tensor_value_info(name, kind, [1, "half", WIDTH]) for name in outputs],
+            [
+                helper.make_tensor_value_info("mel", kind, [1, MELS, "mel_frames"]),
+                helper.make_tensor_value_info("first", self._onnx.TensorProto.INT64, [1]),
+                *past,
+            ],
+            [helper.make_tensor_value_info(name, kind, [1, "frames", WIDTH]) for name in (*outputs, *caches)],
             list(self._constants.values()),
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -136,16 +150,15 @@ class _Graph:
         content: bytes = model.SerializeToString()
         return content
 
-    def _layer(self, x: str, name: str) -> str:
+    def _layer(self, x: str, name: str, number: str) -> str:
         y = self._norm(x, name + "self_attention/layer_norm")
-        x = self._node("Add", x, self._attend(y, name + "self_attention/"))
+        x = self._node("Add", x, self._attend(y, name + "self_attention/", number))
         y = self._norm(x, name + "ffn/layer_norm")
         y = self._gelu(self._linear(y, name + "ffn/linear_0"))
         return self._node("Add", x, self._linear(y, name + "ffn/linear_1"))
 
-    def _attend(self, x: str, name: str) -> str:
+    def _attend(self, x: str, name: str, number: str) -> str:
         size = WIDTH // HEADS
-        shape = self._integers([0, 0, HEADS, size])
         weight, bias = (self._numbers(f"{name}linear_0/{part}") for part in ("weight", "bias"))
         parts = []
         for index, order in enumerate(([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3])):
@@ -153,6 +166,11 @@ class _Graph:
             scale = size**-0.5 if index == 0 else 1.0
             y = self._node("MatMul", x, self._constant(np.ascontiguousarray(weight[rows].T) * np.float32(scale)))
             y = self._node("Add", y, self._constant(bias[rows] * np.float32(scale)))
+            if index:
+                kept = f"{'qkv'[index]}{number}"
+                self._nodes.append(self._onnx.helper.make_node("Identity", [y], [kept]))
+                y = self._node("Concat", f"past_{kept}", y, axis=1)
+            shape = self._integers([0, 0, HEADS, size])
             parts.append(self._node("Transpose", self._node("Reshape", y, shape), perm=order))
         query, key, value = parts
         share = self._node("Softmax", self._node("MatMul", query, key), axis=-1)

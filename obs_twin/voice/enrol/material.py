@@ -88,7 +88,7 @@ def hear(stretch: F32, encoder: ContentEncoder, random: np.random.Generator, alt
     frames = min(len(heard) // HEAR_FRAME, len(stretch) // (MAKE_STEP * STEPS_PER_FRAME))
     heard = np.clip(heard[: frames * HEAR_FRAME], -1, 1)
     sound = np.ascontiguousarray(stretch[: frames * STEPS_PER_FRAME * MAKE_STEP])
-    content = encoder.encode(heard, 0, frames)
+    content = encoder.whole(heard)
     f0_hz = _refined(sound, track(heard, HEAR_STEP / 2 / HEAR_RATE_HZ, content.voiced))
     versions = [Version(content.content, content.energy)]
     versions += [_altered(heard, frames, encoder, random) for _ in range(altered)]

@@ -32,14 +32,18 @@ from obs_twin.voice.training.speech import SAMPLE_RATE_HZ, Utterance, speaking
 F32 = npt.NDArray[np.float32]
 HOP_SAMPLES = 400  # 25 ms
 SILENT_ENERGY = -8.0
+BLOCKS = ((4, 3), (4, 6), (4, 9), (8, 8), (10, 12), (20, 26), (60, 80))
+"""How the stream is heard: frames in a block, frames after it. See `obs_twin.voice.plan`."""
+BLOCKS_SHARE = (0.1, 0.15, 0.25, 0.15, 0.15, 0.15, 0.05)
+LATEST_PLACE = 900
 
 
 def draw_window_s(rng: np.random.Generator) -> float:
-    """How much the converter has heard: mostly its full window, at a start less, a whole file more."""
+    """How much the converter has heard: some seconds, at a start less."""
     kind = rng.random()
-    if kind < 0.15:
+    if kind < 0.2:
         return float(rng.uniform(0.4, 1.4))
-    return float(rng.uniform(1.4, 3.2) if kind < 0.85 else rng.uniform(3.2, 7.0))
+    return float(rng.uniform(1.4, 3.5) if kind < 0.5 else rng.uniform(3.5, 9.0))
 
 
 class ShardWriter:
@@ -80,7 +84,7 @@ class ShardWriter:
             middle_s = (start / RATE_HZ + (np.arange(frames) + 0.5) / 40) * utterance.formant_ratio
             whole = np.clip((middle_s * 40).astype(int), 0, len(utterance.token) - 1)
             self._append(
-                self._ear.features(x[start : start + length]),
+                self._hear(x[start : start + length]),
                 utterance.token[whole] + row,
                 utterance.energy[half].reshape(-1, 2),
                 utterance.voiced[half].reshape(-1, 2),
@@ -97,9 +101,15 @@ class ShardWriter:
         row = self._add_tokens(self._silence[None], np.zeros(1, np.int32))
         no = np.zeros((frames, 2), bool)
         energy = np.full((frames, 2), SILENT_ENERGY, np.float32)
-        self._append(self._ear.features(x), np.full(frames, row, np.int32), energy, no, no[:, 0])
+        self._append(self._hear(x), np.full(frames, row, np.int32), energy, no, no[:, 0])
         self._held_out.append(held_out)
         self._voices.append("silence")
+
+    def _hear(self, x: F32) -> F32:
+        """The features of a window, heard as with one of the delays, at any time of a stream."""
+        frames, right_frames = BLOCKS[self._rng.choice(len(BLOCKS), p=BLOCKS_SHARE)]
+        place = int(self._rng.integers(0, LATEST_PLACE)) if self._rng.random() < 0.5 else 0
+        return self._ear.features(x, frames, right_frames, place)
 
     def _add_tokens(self, latents: F32, phones: npt.NDArray[np.int32]) -> int:
         row = self._tokens
