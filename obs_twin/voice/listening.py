@@ -33,7 +33,9 @@ LIFE_TOKENS = 1400
 FEATURES_KEPT_TOKENS = 64
 MELS, MEL_HOP, MEL_WINDOW = 80, 160, 400
 MEL_LEAD = 4
-LEAST_LEFT_SAMPLES = MEL_LEAD * MEL_HOP + MEL_WINDOW // 2 + TOKEN
+AGAIN_TOKENS = 10
+"""Heard again before each block: what came after them makes them surer, for all that is heard later."""
+LEAST_LEFT_SAMPLES = MEL_LEAD * MEL_HOP + MEL_WINDOW // 2 + (AGAIN_TOKENS + 1) * TOKEN
 """What a block's sound has to begin before its first frame."""
 LEAST_SAMPLES = 3 * HEAR_FRAME
 PRIOR_LOUDEST, RANGE = -1.0, 8.0  # powers of ten
@@ -79,6 +81,7 @@ class Ear:
         first = self._frame
         self._frame += frames
         final, end = ((first + n) * HEAR_FRAME // TOKEN for n in (frames, frames + right_frames))
+        final = max(self._next, final - AGAIN_TOKENS)
         feeds = {"mel": self._mel(x, x_start, 2 * self._next - MEL_LEAD, 2 * end)}
         made, *_ = [self._run(memory, feeds, final - self._next) for memory in self._memories]
         tokens = np.concatenate([self._tokens, made])

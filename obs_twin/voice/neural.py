@@ -39,7 +39,7 @@ from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.derive import derived_path
 from obs_twin.zoo.store import ModelStore
 
-LEFT_FRAMES = 8  # heard again before a chunk; at the start, silence stands for them
+LEFT_FRAMES = 12  # heard again before a chunk; at the start, silence stands for them
 HEARD_LEVEL_DB = -24.0  # to which the encoder's input is brought: speech that peaks at about 0.3
 LEVEL_PRIOR_DB, LEVEL_PRIOR_STEPS, LEVEL_MEMORY_STEPS = -30.0, 8.0, 800.0
 HIGHEST_INPUT_GAIN = 30.0

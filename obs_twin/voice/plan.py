@@ -44,7 +44,7 @@ class Plan:
     def chunk_cost_ms(self) -> float:
         """Processor time for one chunk, as measured on one core of a 2020 server (EPYC)."""
         chunk_s, right_s = (FRAME_S * frames for frames in (self.chunk_frames, self.right_frames))
-        encode = 3.0 + 12.0 * (chunk_s + right_s)
+        encode = 5.0 + 12.0 * (chunk_s + right_s)
         pitch = 11.0 * (PITCH_LEFT_S + chunk_s + right_s)
         return encode + pitch + 45.0 * chunk_s + 2.0
 
@@ -63,7 +63,7 @@ class Plan:
 PLANS = (
     Plan(4, 3, "understandable; some words are less clear"),
     Plan(4, 6, "mostly clear"),
-    Plan(4, 9, "good"),
+    Plan(4, 11, "good"),
     Plan(8, 8, "good"),
     Plan(10, 12, "good"),
     Plan(14, 16, "very good"),
