@@ -39,6 +39,7 @@ def _say(number: int) -> Callable[[Any], None]:
 _HOTKEYS: dict[str, tuple[str, Callable[[Any], None]]] = {
     "obs_twin.reveal": ("OBS Twin: reveal the real person (on/off)", lambda h: h.set_reveal(not h.reveal)),
     "obs_twin.panic": ("OBS Twin: panic - card and silence (on/off)", lambda h: h.set_panic(not h.panic)),
+    "obs_twin.say_notice": ("OBS Twin: say the spoken notice now", lambda h: h.say_notice()),
     **{f"obs_twin.say_line_{n}": (f"OBS Twin: say line {n}", _say(n)) for n in range(1, SAY_LINES + 1)},
 }
 # A consent may be limited to some uses (`obs_twin.twin.consent.Use`); then the operator says which one this is.
@@ -49,8 +50,8 @@ _hotkey_ids: dict[str, Any] = {}
 def script_description() -> str:
     return (
         "<b>OBS Twin</b> - a consented, disclosed digital twin.<br>Adds the filters Twin Face, Twin Voice and Twin "
-        "Background to OBS's own filter dialogs. Set hotkeys for <i>reveal</i> and <i>panic</i> in "
-        "Settings &gt; Hotkeys."
+        "Background to OBS's own filter dialogs. Set keys for <i>reveal</i>, <i>panic</i>, the spoken notice and the "
+        "twin's prepared lines in Settings &gt; Hotkeys."
     )
 
 
@@ -94,11 +95,10 @@ def script_update(settings: Any) -> None:
 
 
 def script_properties() -> Any:
-    host = twin_host.get()
     props = obs.obs_properties_create()
-    text, level = host.panel_text()
-    state = obs.obs_properties_add_text(props, "state", text, obs.OBS_TEXT_INFO)
-    obs.obs_property_text_set_info_type(state, level)
+    for name in ("trouble", "state"):
+        obs.obs_properties_add_text(props, name, "", obs.OBS_TEXT_INFO)
+    _show(props)
     delay = obs.obs_properties_add_int_slider(
         props, "delay_ms", "Delay of picture and voice", MIN_DELAY_MS, MAX_DELAY_MS, 50
     )
@@ -116,10 +116,12 @@ def script_properties() -> Any:
 
 
 def _show(props: Any) -> bool:
-    text, level = twin_host.get().panel_text()
-    state = obs.obs_properties_get(props, "state")
-    obs.obs_property_set_description(state, text)
-    obs.obs_property_text_set_info_type(state, level)
+    (trouble, level), state = twin_host.get().panel_text()
+    for name, text, text_level in (("trouble", trouble, level), ("state", state, obs.OBS_TEXT_INFO_NORMAL)):
+        shown = obs.obs_properties_get(props, name)
+        obs.obs_property_set_description(shown, text)
+        obs.obs_property_text_set_info_type(shown, text_level)
+        obs.obs_property_set_visible(shown, bool(text))
     return True
 
 

@@ -127,7 +127,7 @@ def test_add_trust_revoke_on_another_machine(
     assert run(monkeypatch, "Bob\n", "trust", "ada") == 1
     assert run(monkeypatch, "Ada Lovelace\n", "trust", "ada") == 0
     assert run(monkeypatch, "", "verify", "ada") == 1
-    assert "state which event" in capsys.readouterr().err
+    assert "nobody has said yet which event" in capsys.readouterr().err
     assert run(monkeypatch, "", "verify", "ada", "--event", "workshop 3") == 0
     assert run(monkeypatch, "", "trust") == 0
     assert "Ada Lovelace" in capsys.readouterr().out

@@ -123,7 +123,7 @@ def test_statement() -> None:
     words = standard_statement("Ada", "Grace", Scope(apps=("Teams",)), NOW, ["face"])
     assert words.startswith("I, Ada, am aware that pictures of my face were used")
     assert "Grace may use it" in words
-    assert "the programs Teams" in words
+    assert "for: the program 'Teams' only." in words
     assert "22 November 2026" in words
     assert "voice" not in words
     assert "voice and pictures of my room" in standard_statement(

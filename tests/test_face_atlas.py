@@ -147,9 +147,9 @@ def test_the_best_of_each_kind_is_chosen_and_what_is_missing_is_said(perceiver: 
     names = [index for index, _ in choice.places]
     assert names == [1, 2]
     words = " ".join(choice.notes)
-    assert "from your left beyond 0 degrees" in words
-    assert "from your right" not in words
-    assert "open mouth" in words
+    assert "your left side, to 35 degrees (now to 0)" in words
+    assert "your right side" not in words
+    assert "your mouth wide open" in words
     with pytest.raises(FaceModelError, match="from the front"):
         choose([seen_as(sharp, 50)])
 

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from obs_twin.face.front import clear_openings
 from obs_twin.face.mesh_twin import MeshTwin
 from obs_twin.face.observation import FaceObservation
 from obs_twin.face.occlusion import MASK_PX, MOST_COVERED, Occlusion, steadied
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import photo_from
 from obs_twin.face.square import Square
+from obs_twin.face.surroundings import with_rings
+from obs_twin.face.topology import LIPS_OUTER, MESH_POINTS, OVAL
 from tests.drawn_face import DrawnFace, draw_face
 from tests.drawn_things import THINGS, put
 from tests.test_face_hands import TARGET
@@ -139,3 +142,37 @@ def test_what_two_of_three_frames_agree_on() -> None:
     moved = Occlusion(one, Square((110.0, 100.0), 96.0, 0.0, MASK_PX), 0.1)
     assert moved.in_square(square)[30, 35] == 255
     assert a.at(np.array([[100 - 48 + 30, 100 - 48 + 30], [100, 140]], np.float32)).tolist() == [True, False]
+
+
+def test_a_cup_at_the_lips_is_not_seen_in_the_mouth() -> None:
+    picture = draw_face(DrawnFace())
+    seen = new_perceiver().perceive(picture)
+    assert seen is not None
+    points = seen.landmarks[:, :2]
+    top = int(points[13, 1])
+    held = picture.copy()
+    held[top:] = (160, 40, 10)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask[top:] = 255
+    cleared = held.copy()
+    clear_openings(cleared, mask, points)
+    x, y = np.round(points[17]).astype(int)
+    assert np.abs(cleared[y - 3, x].astype(int) - held[y - 3, x]).max() > 60
+    changed = np.argwhere((cleared != held).any(axis=2))
+    low, high = points[LIPS_OUTER].min(0), points[LIPS_OUTER].max(0)
+    assert (changed.min(0)[::-1] > low - 6).all()
+    assert (changed.max(0)[::-1] < high + 6).all()
+
+
+def test_surroundings_stay_where_a_thing_is() -> None:
+    seen = new_perceiver().perceive(draw_face(DrawnFace()))
+    assert seen is not None
+    mesh = seen.landmarks[:MESH_POINTS]
+    shaped = mesh + np.array([9, 0, 0], np.float32)
+    held = np.zeros(len(OVAL), np.float32)
+    held[10:14] = 1
+    actor, twin = with_rings(mesh, shaped, held)
+    shift = (twin - actor)[MESH_POINTS : MESH_POINTS + len(OVAL), 0]
+    np.testing.assert_allclose(shift[10:14], 0, atol=1e-3)
+    assert shift[20] > 5
+    assert np.abs(np.diff(shift)).max() < 4

@@ -12,7 +12,14 @@ from tests.drawn_face import DrawnFace, draw_face
 from tests.test_face_perceive import new_perceiver
 
 FRAME_NS = 33_333_333
-APPEARANCE = Appearance(np.full((468, 3), 120, np.float32), np.full((2, 3), 60, np.float32), 0.3, 1.0)
+APPEARANCE = Appearance(
+    np.full((468, 3), 120, np.float32),
+    np.full((2, 3), 60, np.float32),
+    0.3,
+    1.0,
+    np.full(3, 0.01, np.float32),
+    np.zeros(2, np.float32),
+)
 
 
 @pytest.fixture(scope="module")

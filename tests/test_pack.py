@@ -209,7 +209,7 @@ def test_scope(tmp_path: Path, key: Ed25519PrivateKey, trust: LocalTrust) -> Non
     folder = make(tmp_path / "packs" / "ada", "person")
     add_consent(folder, key=key, operator="Grace", now=NOW, scope=Scope(events=("Workshop 3", "Workshop 4")))
     trust.trust(public_key_of(key), "Ada Lovelace", NOW)
-    refused(folder, trust, packs.ConsentScope, "state which event")
+    refused(folder, trust, packs.ConsentScope, "nobody has said yet which event")
     refused(folder, trust, packs.ConsentScope, "'Party'", scope=Use(event="Party"))
     pack = open_pack(folder, now=NOW, trust=trust, scope=Use(event="workshop 4", app="Teams"))
     with pytest.raises(packs.ConsentScope, match="'Party'"):

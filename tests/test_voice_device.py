@@ -129,10 +129,13 @@ def test_the_matcher_measures_and_corrects_as_it_goes(speech: F32) -> None:
     taps = minimum_phase_taps(np.linspace(8, -12, len(THIRDS_HZ)), RATE)
     dull = np.tile(np.convolve(speech, taps)[: len(speech)].astype(np.float32), 3)
     matcher = DeviceMatcher(RATE, strength=1.0)
+    assert "not enough speech" in matcher.state()[0]
+    assert matcher.advice() == []
     out = np.concatenate([matcher.push(dull[at : at + 1024]) for at in range(0, len(dull), 1024)])
     assert len(out) == len(dull)
     assert matcher.report is not None
-    assert any("Corrected by a filter" in line for line in matcher.words())
+    assert "Corrected by a filter" in matcher.state()[1]
+    assert matcher.advice() == matcher.report.words()
     matcher.reset()
 
 

@@ -11,14 +11,16 @@ import pytest
 from obs_twin.voice.decoder import Decoder as OnnxDecoder
 from obs_twin.voice.enrol.weights import read_weights, write_decoder
 from obs_twin.voice.model import F32, VoiceModelError
-from obs_twin.voice.neural_grid import MAKE_STEP
+from obs_twin.voice.neural_grid import MAKE_RATE_HZ, MAKE_STEP
+from obs_twin.voice.speaker import SpeakerEmbedder, similarity
 from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.derive import derived_path
 from obs_twin.zoo.store import ModelStore
 
 torch = pytest.importorskip("torch")
 
-from obs_twin.voice.enrol.losses import SpectralDistance  # noqa: E402
+from obs_twin.voice.enrol.likeness import Likeness  # noqa: E402
+from obs_twin.voice.enrol.losses import MelDistance  # noqa: E402
 from obs_twin.voice.enrol.material import Material, Version  # noqa: E402
 from obs_twin.voice.enrol.network import (  # noqa: E402
     Decoder,
@@ -29,6 +31,7 @@ from obs_twin.voice.enrol.network import (  # noqa: E402
     to_sound,
     weights_of,
 )
+from obs_twin.voice.enrol.timbre import Timbre  # noqa: E402
 from obs_twin.voice.enrol.train import Plan, Progress, Trainer  # noqa: E402
 
 STEPS = 64
@@ -47,6 +50,15 @@ def base() -> Path:
 def weights(base: Path) -> dict[str, F32]:
     torch.set_num_threads(1)
     return read_weights(base)
+
+
+@pytest.fixture(scope="module")
+def resemblyzer() -> Path:
+    try:
+        ModelStore().fetch(["resemblyzer"])
+        return ModelStore().path("resemblyzer")
+    except ModelError as error:
+        pytest.skip(f"the speaker encoder cannot be had: {error}")
 
 
 def inputs(seed: int = 0) -> tuple[F32, F32, F32]:
@@ -108,7 +120,7 @@ def test_pulses_and_synthesis_are_those_of_the_package() -> None:
 
 
 def test_the_distance_is_least_for_the_same_sound() -> None:
-    distance = SpectralDistance()
+    distance = MelDistance()
     sound = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 12000)).astype(np.float32) * 0.05)
     assert float(distance(sound, sound)) == pytest.approx(0.0, abs=1e-5)
     assert 0 < float(distance(sound * 0.9, sound)) < float(distance(sound * 0.5, sound))
@@ -131,31 +143,71 @@ def example(weights: dict[str, F32]) -> list[Material]:
     return material
 
 
-def test_training_lowers_the_loss_and_goes_on_where_it_stopped(weights: dict[str, F32], tmp_path: Path) -> None:
+def test_a_timbre_in_the_head_does_what_it_did_beside_it(weights: dict[str, F32]) -> None:
+    model, changed, timbre = Decoder(), Decoder(), Timbre()
+    load_weights(model, weights)
+    with torch.no_grad():
+        timbre.weight.normal_(0, 0.02, generator=torch.Generator().manual_seed(0))
+        timbre.bias.normal_(0, 0.2, generator=torch.Generator().manual_seed(1))
+        given = [torch.from_numpy(np.ascontiguousarray(x))[None] for x in (inputs()[0].T, *inputs()[1:])]
+        features = model.features(*given)
+        expected = timbre.colour(model.parts(features), timbre(features))
+        load_weights(changed, timbre.into(weights))
+        for mine, theirs, untrained in zip(changed(*given), expected, model(*given), strict=True):
+            assert torch.allclose(mine, theirs, atol=1e-3)
+            is_phase = theirs is expected[1] or theirs is expected[4]
+            assert torch.equal(theirs, untrained) == is_phase
+
+
+def test_the_likeness_is_that_of_the_speaker_encoder(resemblyzer: Path) -> None:
+    from obs_twin.twin.synthetic.speech import ACTOR_SPEAKER, SAMPLE_RATE_HZ, speak
+
+    embedder = SpeakerEmbedder(resemblyzer)
+    text = "Every morning the harbour wakes up slowly, and the first boats go out."
+    woman = speak(text).samples
+    man = speak(text, pitch_ratio=ACTOR_SPEAKER.pitch_ratio, formant_ratio=ACTOR_SPEAKER.formant_ratio).samples
+    assert SAMPLE_RATE_HZ == MAKE_RATE_HZ
+    voice = embedder.embed(woman, MAKE_RATE_HZ)
+    crops = np.stack([sound[start : start + 38_400] for sound in (woman, man) for start in (12_000, 24_000)])
+    sounds = torch.from_numpy(crops).requires_grad_()
+    alike = Likeness(resemblyzer, voice)(sounds)
+    for mine, crop in zip(alike.tolist(), crops, strict=True):
+        assert mine == pytest.approx(similarity(embedder.embed(crop, MAKE_RATE_HZ), voice), abs=0.06)
+    assert min(alike[:2]) > max(alike[2:])
+    alike.sum().backward()
+    assert sounds.grad is not None
+    assert float(sounds.grad.abs().max()) > 0
+
+
+def test_training_lowers_the_loss_and_goes_on_where_it_stopped(
+    weights: dict[str, F32], resemblyzer: Path, tmp_path: Path
+) -> None:
     material = example(weights)
-    plan = Plan(seconds=1e6, steps=6, threads=1, batch=2, crop_frames=48)
+    likeness = Likeness(resemblyzer, SpeakerEmbedder(resemblyzer).embed(material[0].sound, MAKE_RATE_HZ))
+    plan = Plan(seconds=1e6, steps=12, threads=1, batch=2, others=1, crop_frames=48)
     seen: list[Progress] = []
 
     def stop(progress: Progress) -> None:
         seen.append(progress)
-        if progress.step == 3:
+        if progress.step == 6:
             raise KeyboardInterrupt
 
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(KeyboardInterrupt):
-        Trainer(weights, material, plan, checkpoint=checkpoint).run(stop)
+        Trainer(weights, material, material[:1], likeness, plan, checkpoint=checkpoint).run(stop)
     assert checkpoint.is_file()
-    trained = Trainer(weights, material, plan, checkpoint=checkpoint).run(seen.append)
-    assert [progress.step for progress in seen] == list(range(1, 7))
+    trained = Trainer(weights, material, material[:1], likeness, plan, checkpoint=checkpoint).run(seen.append)
+    assert [progress.step for progress in seen] == list(range(1, 13))
     assert seen[-1].loss < 0.95 * seen[0].loss
-    assert trained.steps == 6
+    assert trained.steps == 12
     assert all(np.isfinite(value).all() for value in trained.weights.values())
     # A checkpoint of other recordings is left aside.
-    other = Trainer(weights, material[:1], Plan(seconds=1e6, steps=1, threads=1, batch=1), checkpoint=checkpoint).run()
-    assert other.steps == 1
+    one = Plan(seconds=1e6, steps=1, threads=1, batch=1)
+    assert Trainer(weights, material[:1], [], likeness, one, checkpoint=checkpoint).run().steps == 1
 
 
-def test_a_diverged_training_is_refused(weights: dict[str, F32]) -> None:
+def test_a_diverged_training_is_refused(weights: dict[str, F32], resemblyzer: Path) -> None:
+    likeness = Likeness(resemblyzer, np.full(256, 1 / 16, np.float32))
     broken = {name: value * np.float32(math.nan) for name, value in weights.items()}
     with pytest.raises(VoiceModelError, match="diverged"):
-        Trainer(broken, example(weights), Plan(seconds=1e6, steps=2, threads=1, batch=1)).run()
+        Trainer(broken, example(weights), [], likeness, Plan(seconds=1e6, steps=2, threads=1, batch=1)).run()

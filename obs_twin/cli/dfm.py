@@ -47,7 +47,7 @@ def dfm_part(args: argparse.Namespace, provenance: str) -> PartFiles | None:
         raise CommandError(f"The face model was not accepted. {error}") from error
     print(f"This is what was found in {args.dfm.name}:")
     print(f"  {model.layout.describe()}")
-    print(f"  Face type: {args.face_type or model.layout.face_type}.")
+    print(f"  Face type: {(args.face_type or model.layout.face_type).replace('_', ' ')}.")
     print(f"  It was tried on {model.provider}: one frame takes about {model.trial_ms:.0f} ms.")
     if model.trial_ms > SLOW_MS:
         print(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +57,8 @@ def face_part(args: argparse.Namespace, provenance: str) -> PartFiles | None:
 
         store = ModelStore()
         names = ("face_detection_short_range", "face_landmark", "iris_landmark")
-        perceiver = FacePerceiver(*(store.path(name) for name in names))
+        with _without_chatter():
+            perceiver = FacePerceiver(*(store.path(name) for name in names))
     except ModelError as error:
         if args.video is not None:
             raise CommandError(str(error)) from error
@@ -69,6 +74,20 @@ def face_part(args: argparse.Namespace, provenance: str) -> PartFiles | None:
         f"face/photo{'' if index == 0 else index + 1}.png": as_png(picture) for index, picture in enumerate(pictures)
     }
     return PartFiles("face", "mesh", files, provenance)
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """LiteRT writes a line about itself to the process's standard error when its first network is opened."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _from_photos(paths: list[Path], perceiver: FacePerceiver) -> list[Any]:
@@ -118,7 +137,7 @@ def _from_video(path: Path, perceiver: FacePerceiver) -> list[Any]:
 
 def _say(notes: tuple[str, ...]) -> None:
     if notes:
-        print("The twin would be better with more:")
+        print("The twin would be better with pictures of:")
     for note in notes:
         print(textwrap.fill(note, 100, initial_indent="  - ", subsequent_indent="    "))
 
@@ -132,6 +151,8 @@ def read_picture(path: Path) -> Any:
     import cv2
     import numpy as np
 
+    if not path.is_file():
+        raise CommandError(f"The picture {path} cannot be read: there is no such file.")
     try:
         raw = np.fromfile(path, np.uint8)
         picture = cv2.imdecode(raw, cv2.IMREAD_COLOR) if raw.size else None

@@ -58,7 +58,7 @@ def _print_stream(stream: dict[str, Any], counts: dict[str, int]) -> None:
         for label in ("consent", "figures", "provider"):
             if part.get(label):
                 print(f"  {'':16} {label}: {part[label]}")
-        for line in part.get("device", ()):
+        for line in (*part.get("device", ()), *part.get("advice", ())):
             print(f"  {'':16} {line}")
     for stage, times in stream.get("stage_ms", {}).items():
         print(f"  {stage:16} {times['p50']:7.2f} ms median  {times['p95']:7.2f} ms p95")

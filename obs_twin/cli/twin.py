@@ -25,6 +25,10 @@ def add_parser(subparsers: Any) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     new = _action(actions, "new", _new, "make a twin pack, and ask the person shown for their consent")
+    new.usage = (
+        'obs-twin twin new NAME --subject "PERSON SHOWN" --operator "WHO USES IT" --photo FILE [FILE ...] '
+        "[--voice FILE|FOLDER ...] [more options: --help]"
+    )
     new.add_argument("name", help="a short name: small letters, digits, - and _")
     new.add_argument("--subject", required=True, metavar="NAME", help="full name of the person shown")
     face_sources.add_options(new)
@@ -147,6 +151,10 @@ def _new(args: argparse.Namespace) -> int:
         if voice is not None:
             shutil.rmtree(voice.workplace, ignore_errors=True)
     print(f"The twin {args.name!r} is ready in {folder}")
+    names = [name for role, name in (("face", "Twin Face"), ("voice", "Twin Voice")) if role in {p.role for p in parts}]
+    sources = {"Twin Face": "your camera", "Twin Voice": "your microphone"}
+    for name in names:
+        print(f"To use it in OBS: right-click {sources[name]} > Filters > + > {name}, and choose it under 'Twin'.")
     return 0
 
 

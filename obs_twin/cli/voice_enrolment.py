@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from obs_twin.voice.enrol.enrolment import Enrolled, Tools
     from obs_twin.voice.enrol.selection import Selection
     from obs_twin.voice.enrol.train import Progress
+    from obs_twin.voice.model import F32
 
 PYTORCH = "torch==2.13.0"
-DEFAULT_MINUTES = 4.0
+DEFAULT_MINUTES = 3.0
 LEAST_MINUTES, MOST_MINUTES = 0.05, 24 * 60.0
 MOST_THREADS = 4
 BAR_CHARS = 30
@@ -28,6 +29,23 @@ SAMPLE_TEXT = (
     "Hello. What you are hearing is a digital twin, made with the consent of the person whose voice it is.",
     "Somebody else is speaking; only the voice is theirs. How does it sound to you?",
 )
+
+OTHERS_SAY = (
+    "Every morning the harbour wakes up slowly, and the first boats go out before the sun has risen.",
+    "Nobody had expected that the small museum would stay open through such a long winter.",
+    "You could give us a few examples of what he thought about language, joy and measure.",
+)
+OTHERS = (
+    (1.0, 1.0, 1.0),
+    (0.55, 0.84, 1.1),
+    (0.8, 1.1, 0.9),
+    (1.25, 1.18, 1.0),
+    (0.5, 0.8, 0.9),
+    (0.65, 0.95, 1.15),
+    (0.9, 0.88, 1.0),
+    (1.1, 1.05, 0.85),
+)
+"""Pitch, formants and pace of other people, as ratios to the rendered voice's own."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +198,7 @@ def _train(selection: Selection, tools: Tools, workplace: Path, minutes: float, 
             selection,
             tools,
             workplace,
+            others=_other_people(),
             plan=Plan(seconds=minutes * 60, threads=threads),
             listening=lambda share: preparing(share, ""),
             training=show,
@@ -189,6 +208,16 @@ def _train(selection: Selection, tools: Tools, workplace: Path, minutes: float, 
         raise
     print(f"Learnt in {enrolled.seconds / 60:.1f} minutes, {enrolled.steps} steps.")
     return enrolled
+
+
+def _other_people() -> list[F32]:
+    """What others say, for the voice to be learnt on: rendered speech in voices far apart, 24 kHz."""
+    from obs_twin.twin.synthetic.speech import speak
+
+    return [
+        speak(OTHERS_SAY[index % len(OTHERS_SAY)], pitch_ratio=pitch, formant_ratio=formants, speed=speed).samples
+        for index, (pitch, formants, speed) in enumerate(OTHERS)
+    ]
 
 
 def _assess(selection: Selection, enrolled: Enrolled, tools: Tools) -> Path:

@@ -21,6 +21,8 @@ from obs_twin.zoo.store import ModelStore
 
 log = logging.getLogger(__name__)
 
+REMEMBERED = "Your face is remembered on this computer."
+
 
 class ActorWatch:
     """Keeps one stream's perceiver on the actor.
@@ -59,8 +61,8 @@ class ActorWatch:
                 "Somebody is in the picture, but not the person who was remembered: viewers get what you chose for "
                 "'When the twin cannot be shown'."
             )
-        elif self._enrolment is None and not self._problem and wanted[0] == ENROLLED and self._remembered is not None:
-            self.note = ""
+        elif self._enrolment is None and not self._problem and self._remembered is not None:
+            self.note = REMEMBERED if wanted[1] else ""
 
     def learn(self, perceiver: FacePerceiver, bgr: npt.NDArray[np.uint8], seen: FaceObservation | None) -> None:
         """After each frame: go on remembering the actor's face, if that was asked for."""

@@ -31,7 +31,7 @@ def card_words(twin: Twin | None, broken: bool) -> tuple[str, str]:
         return twin.title, twin.public
     if twin.face_problem:
         return "The twin cannot be shown", f"Its face could not be loaded. {PRIVATE}"
-    return "One moment, please", f"The camera does not see a face. {PRIVATE}"
+    return "One moment, please", f"The camera sees no face, or the computer is busy. {PRIVATE}"
 
 
 class Cards:

@@ -18,7 +18,7 @@ from obs_twin.engine.calibration import Calibration
 from obs_twin.engine.control import ControlServer
 from obs_twin.engine.follow import Follower
 from obs_twin.engine.lines import PreparedLines
-from obs_twin.engine.notices import Notices, spoken_notice
+from obs_twin.engine.notices import REPEAT_MINUTES, Notices, Repeats, spoken_notice
 from obs_twin.engine.twins import RECHECK_S, TwinLibrary
 from obs_twin.engine.video import VideoWorker
 from obs_twin.engine.voice import VoiceWorker
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 STATUS_S = 0.5
 ANNOUNCE_WITHIN_S = 60.0
 """A twin that becomes live later than this after the start has no listeners who have not seen its card."""
-LIVE_EVENTS = ("virtualcam_started", "streaming_started", "recording_started")
 
 
 class Engine:
@@ -58,6 +57,7 @@ class Engine:
         self._wishes: dict[int, messages.Message] = {}
         self._lock = threading.Lock()
         self._notices = Notices(self._session)
+        self._repeats = Repeats()
         self._lines = PreparedLines()
         self._delay_ns = 0
         self._device = ""
@@ -105,6 +105,7 @@ class Engine:
         elif kind == "use":
             self._twins.use = Use(**{f.name: str(message.get(f.name) or "").strip() or None for f in fields(Use)})
         elif kind == "hello":
+            self._repeats.go_on(list(message.get("live") or ()), time.monotonic())
             self._device = str(message.get("monitoring_device", ""))
             self._calibration.use_device(self._device)
             self._follower.listen_to(self._device)
@@ -123,19 +124,37 @@ class Engine:
             self._session.reveal(state == "on")
         elif name == "panic":
             self._session.panic(state == "on")
-        elif event in LIVE_EVENTS:
+        elif event == "say_notice":
             for voice in self._voices():
-                # Speaking takes a moment, and the messages must go on.
-                threading.Thread(target=self._announce, args=(voice,), daemon=True, name="notice").start()
+                self._announce(voice, again=True, in_a_pause=False)
+        elif self._repeats.event(event, time.monotonic()):
+            for voice in self._voices():
+                self._announce(voice, again=False, in_a_pause=False)
+
+    def _repeat_notices(self) -> None:
+        """Say the spoken notice again on the streams where it is due."""
+        with self._lock:
+            voices = dict(self._voice)
+        for number, voice in voices.items():
+            minutes = float((voice.settings or {}).get("notice_minutes") or REPEAT_MINUTES)
+            if self._repeats.due(number, minutes, time.monotonic()):
+                self._announce(voice, again=True, in_a_pause=True)
 
     @staticmethod
-    def _announce(voice: VoiceWorker) -> None:
+    def _announce(voice: VoiceWorker, *, again: bool, in_a_pause: bool) -> None:
+        """Say the notice; speaking takes a moment, and messages must go on."""
+        arguments = (voice, again, in_a_pause)
+        threading.Thread(target=Engine._say_notice, args=arguments, daemon=True, name="notice").start()
+
+    @staticmethod
+    def _say_notice(voice: VoiceWorker, again: bool, in_a_pause: bool) -> None:
         deadline = time.monotonic() + ANNOUNCE_WITHIN_S
         while time.monotonic() < deadline:
             twin = voice.twin()
             if twin is not None and twin.pack is not None:
                 if notice_on(voice.settings or {}, "spoken_notice"):
-                    voice.announce(spoken_notice(twin.display_name, twin.synthetic, voice.rate_hz))
+                    sound = spoken_notice(twin.display_name, twin.synthetic, voice.rate_hz, again)
+                    voice.announce(sound, at_once=not in_a_pause, in_a_pause=in_a_pause)
                 return
             time.sleep(0.2)
 
@@ -230,6 +249,7 @@ class Engine:
                 if time.monotonic() - rechecked_s > RECHECK_S:
                     rechecked_s = time.monotonic()
                     self._twins.recheck()
+                    self._repeat_notices()
                 status = self._status()
                 self._writer.send(status)
                 temporary = path.with_suffix(".tmp")

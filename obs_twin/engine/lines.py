@@ -55,14 +55,18 @@ class PreparedLines:
     def observe(self, worker: VoiceWorker) -> None:
         """Settings of that stream changed: make its lines, once they have settled."""
         settings = worker.settings
+        worker.note = ""
         if any(line_text(settings, number) for number in range(1, LINES + 1)):
             self._changes += 1
             arguments = (worker, settings, self._changes)
             threading.Thread(target=self._prepare, args=arguments, daemon=True, name="prepare lines").start()
 
     def say(self, worker: VoiceWorker, number: int) -> None:
-        """Say prepared line `number` on that stream, as soon as it is made."""
-        if line_text(worker.settings, number):
+        """Say prepared line `number` on that stream, as soon as it is made. If there is none, the pane says so."""
+        worker.note = ""
+        if not line_text(worker.settings, number):
+            worker.note = f"The key for line {number} was pressed, but that line is empty: write it below."
+        else:
             threading.Thread(target=self._say, args=(worker, number), daemon=True, name="say a line").start()
 
     def _prepare(self, worker: VoiceWorker, settings: Mapping[str, Any] | None, change: int) -> None:
@@ -79,7 +83,8 @@ class PreparedLines:
     def _say(self, worker: VoiceWorker, number: int) -> None:
         twin = worker.twin()
         if twin is None or twin.pack is None:
-            log.warning("line %d is not said: there is no twin whose consent is in order", number)
+            worker.note = f"Line {number} was not said: there is no twin whose consent is in order."
+            log.warning("%s", worker.note)
             return
         sound = self._line(worker, twin, line_text(worker.settings, number))
         if sound is not None and twin.pack is not None:
@@ -90,19 +95,22 @@ class PreparedLines:
         files = twin.voice_files()
         if not text or files is None or twin.pack is None:
             return None
-        pitch = float((worker.settings or {}).get("pitch_semitones", 0.0))
-        key = (twin.pack.manifest.models_digest, pitch, worker.rate_hz, text)
+        wanted = worker.settings or {}
+        pitch = float(wanted.get("pitch_semitones", 0.0))
+        options = dict(wanted.get("rvc") or {}) if files[0] == "rvc" else {}
+        key = (twin.pack.manifest.models_digest, pitch, tuple(sorted(options.items())), worker.rate_hz, text)
         with self._making:  # one at a time, and none twice
             with self._lock:
                 if key in self._made:
                     self._made.move_to_end(key)
                     return self._made[key]
             try:
-                speaker = TwinSpeaker(files[0], files[1], VoiceSettings(pitch_semitones=pitch))
+                speaker = TwinSpeaker(files[0], files[1], VoiceSettings(pitch_semitones=pitch, options=options))
                 resampler = AlignedResampler(speaker.sample_rate_hz, worker.rate_hz)
                 sound = np.concatenate([resampler.push(speaker.say(text)), resampler.flush()])
             except (VoiceModelError, OSError) as error:
-                log.error("the line %r cannot be said: %s", text[:40], error)
+                worker.note = f"The line {text[:40]!r} cannot be said: {error}"
+                log.error("%s", worker.note)
                 return None
             with self._lock:
                 self._made[key] = sound

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,15 +140,19 @@ class TwinLibrary:
         if now - self._listed_s > LIST_EVERY_S:
             self._listed_s = now
             try:
+                packs = list_packs()
+                people = Counter(info.display_name for info in packs)
                 self._listed = [
                     {
                         "name": info.name,
-                        "title": f"{info.display_name}{' (synthetic)' if info.synthetic else ''}"
+                        "title": info.display_name
+                        + (f": {info.name}" if people[info.display_name] > 1 else "")
+                        + (" (synthetic)" if info.synthetic else "")
                         + (f" - refused: {info.problem}" if info.problem else ""),
                         "problem": info.problem,
                         "face": info.face_kind,
                     }
-                    for info in list_packs()
+                    for info in packs
                 ]
             except (OSError, PackError) as error:
                 log.warning("twin packs cannot be listed: %s", error)

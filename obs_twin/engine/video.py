@@ -199,6 +199,8 @@ class VideoWorker:
         try:
             self._take_frames()
         except Exception:
+            if not self._running:
+                return  # the ring was closed under a thread that was still getting ready
             log.exception("%s: the picture's thread stopped", self.name)
             # The watch-dog starts a new engine; until then the host shows what is finished, then the card.
             os._exit(3)
@@ -558,7 +560,8 @@ class VideoWorker:
                 "headline": f"Showing the twin of {twin.display_name}" if twin is not None and live else f"{title}.",
                 "problem": self._face_trouble if live else "" if twin is not None and twin.loading else trouble or text,
                 "consent": twin.consent if twin is not None else "",
-                "figures": f"{self._actor.note}\n{figures}" if self._actor.note else figures,
+                "note": self._actor.note,
+                "figures": figures,
                 "provider": _provider(twin),
                 "twin": twin.name if twin is not None else "",
             }

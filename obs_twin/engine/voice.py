@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.engine.metrics import Metrics
+from obs_twin.engine.notices import PauseFinder
 from obs_twin.engine.twins import Twin, TwinLibrary
 from obs_twin.link.sound import REVEAL, SoundRing
-from obs_twin.voice.device import DeviceMeter
+from obs_twin.voice.device_match import DeviceMatcher
 from obs_twin.voice.model import VoiceModel, VoiceModelError, VoiceSettings
 from obs_twin.voice.neural import NeuralVoice
 from obs_twin.voice.plan import price_list
@@ -39,10 +40,10 @@ CONTEXT_S = 0.4
 """After a restart, the converter hears this much again before its output counts."""
 MAX_BLOCK_S = 0.25
 ANNOUNCE_AFTER_S = 0.15
+PAUSE_WITHIN_S = 30.0
+"""Somebody who does not pause for so long is interrupted."""
 LISTED_DELAYS_MS = (300, 500, 700, 1000, 1500, 2500, 5000)
 """For which the pane says what they cost."""
-DEVICE_EVERY_S = 10.0
-"""How often what is known of the microphone is looked at."""
 MEASURED_FROM_S = 10.0
 """After so much converted sound, the costs are this machine's own."""
 
@@ -66,6 +67,7 @@ class VoiceWorker:
         self.metrics = Metrics()
         self.settings: dict[str, Any] | None = None
         self.problem = ""
+        self.note = ""
         self.rate_hz = ring.rate_hz
         self._ring = ring
         self._twins = twins
@@ -80,11 +82,11 @@ class VoiceWorker:
         self._discard = 0
         self._next_in = 0
         self._next_out = 0
-        self._meter = DeviceMeter(self.rate_hz)
-        self._device: list[str] = []
-        self._device_due = 0
+        self._matcher = DeviceMatcher(self.rate_hz)
         self._announced: list[tuple[int, F32]] = []
-        self._waiting: deque[tuple[F32, bool]] = deque()
+        self._waiting: deque[tuple[F32, bool, bool]] = deque()
+        self._pauses = PauseFinder(self.rate_hz)
+        self._for_pause: deque[tuple[int, F32]] = deque()
         self._busy_s = 0.0
         self._converted_s = 0.0
         self._running = True
@@ -98,13 +100,13 @@ class VoiceWorker:
         self._lanes.clear()
         self._ring.close()
 
-    def announce(self, samples: F32, *, at_once: bool = True) -> None:
+    def announce(self, samples: F32, *, at_once: bool = True, in_a_pause: bool = False) -> None:
         """Put `(N,)` samples at the stream's rate in place of the voice.
 
         `at_once`: a notice, from what is played next on. Else a prepared line, in place of what is said into the
-        microphone from now on, and after whatever is being announced.
+        microphone from now on, and after whatever is being announced; `in_a_pause`: once the speaker pauses.
         """
-        self._waiting.append((samples, at_once))
+        self._waiting.append((samples, at_once, in_a_pause))
 
     def sent(self, seconds: float) -> tuple[F32, int] | None:
         """The last `seconds` of voice that the host has played, and when its end was played (monotonic ns)."""
@@ -148,7 +150,8 @@ class VoiceWorker:
             return False
         count = min(ready, int(MAX_BLOCK_S * self.rate_hz))
         block = self._mono(self._next_in, count)
-        self._listen_to_device(block)
+        self._matcher.measure(block)
+        self._use_pause(block)
         stamp_ns = int(header.origin_stamp_ns) + self._next_in * 1_000_000_000 // self.rate_hz
         self._next_in += count
         beep = self._beep(stamp_ns, count, self.rate_hz)
@@ -164,21 +167,13 @@ class VoiceWorker:
                 # After a replacement that ended before the first sample that counts.
                 self._discard = self._next_out - (self._next_in - count)
             with self.metrics.stage("convert"):
-                voice = self._model.push(block)
+                # The other kinds have no speech that they learnt from to be brought nearer to.
+                matched = self._matcher.correct(block) if isinstance(self._model, NeuralVoice) else block
+                voice = self._model.push(matched)
             self._busy_s += time.thread_time() - start
             self._converted_s += count / self.rate_hz
             self._write(voice)
         return True
-
-    def _listen_to_device(self, block: F32) -> None:
-        """Measure microphone and room along the way."""
-        self._meter.push(block)
-        self._device_due += block.size
-        if self._device_due >= DEVICE_EVERY_S * self.rate_hz:
-            self._device_due = 0
-            report = self._meter.report()
-            if report is not None:
-                self._device = [f"Microphone: {report.figures()}", *report.words()]
 
     def _catch_up(self, block: F32) -> F32:
         """What is to be written for a block that replaces the converter's output, so that positions stay true.
@@ -188,6 +183,7 @@ class VoiceWorker:
         """
         if self._model is not None:
             self._model.reset()
+        self._matcher.reset()
         gap = self._next_in - block.size - self._next_out
         written = np.concatenate([np.zeros(max(0, gap), np.float32), block[max(0, -gap) :]])
         self._discard = 0
@@ -216,12 +212,13 @@ class VoiceWorker:
         """A notice is for those who listen now, so it also replaces voice that waits for its delay to pass."""
         if not self._waiting:
             return
-        waiting, at_once = self._waiting.popleft()
+        waiting, at_once, in_a_pause = self._waiting.popleft()
         header = self._ring.header
+        if in_a_pause:
+            self._for_pause.append((in_pos + int(PAUSE_WITHIN_S * self.rate_hz), waiting))
+            return
         if not at_once:
-            # Lines come first in the list, so that no notice is ever covered by one.
-            start = max([in_pos, *(begin + sound.size for begin, sound in self._announced)])
-            self._announced.insert(0, (start, waiting))
+            self._append_announcement(in_pos, waiting)
             return
         soon = in_pos - int(header.delay_samples) + int(ANNOUNCE_AFTER_S * self.rate_hz)
         start = max(soon, int(header.out_from), 0)
@@ -229,6 +226,18 @@ class VoiceWorker:
         written = min(start + waiting.size, int(header.out_pos)) - start
         if written > 0:
             self._put(start, waiting[:written])
+
+    def _append_announcement(self, position: int, sound: F32) -> None:
+        """In place of what comes in at `position`, or after whatever is announced there. First in the list, so that no
+        notice that is for at once is ever covered by it."""
+        start = max([position, *(begin + other.size for begin, other in self._announced)])
+        self._announced.insert(0, (start, sound))
+
+    def _use_pause(self, block: F32) -> None:
+        """Say what waits for a pause of the speaker, or has waited long enough; `block` was just taken in."""
+        pausing = self._pauses.hear(block)
+        if self._for_pause and (pausing or self._next_in > self._for_pause[0][0]):
+            self._append_announcement(self._next_in, self._for_pause.popleft()[1])
 
     def _with_announcement(self, position: int, voice: F32) -> F32:
         """`voice`, to be written at `position`, with the parts of lines and notices that fall on it."""
@@ -270,8 +279,10 @@ class VoiceWorker:
                     delay_budget_ms=budget_ms,
                     settings=VoiceSettings(pitch_semitones=pitch, actor_f0_hz=self._actor_f0_hz, options=options),
                 )
+                if isinstance(self._model, RvcVoice):
+                    log.info("%s: bound: %s; %s", self.name, "; ".join(self._model.bound), self._model.layout_text)
             except (VoiceModelError, OSError) as error:
-                self.problem = str(error)
+                self.problem = f"Silence: {error}"
                 log.error("%s: %s", self.name, error)
         out_from, out_pos = int(header.out_from), int(header.out_pos)
         # The oldest sample that will still be played; what an engine before this one wrote stays good.
@@ -290,6 +301,7 @@ class VoiceWorker:
         first_in = max(first_in, min(oldest, first_out))
         if self._model is not None:
             self._model.reset()
+        self._matcher.reset()
         continuous = first_out == self._next_out or keep_from
         self._next_in, self._next_out = first_in, first_out
         self._discard = first_out - first_in
@@ -357,11 +369,14 @@ class VoiceWorker:
                 "headline": headline,
                 "problem": problem,
                 "consent": twin.consent if twin is not None else "",
+                "note": self.note,
                 "figures": f"{100 * self.rtf():.0f} % of one core, hears {lag_ms:.0f} ms ahead",
                 "provider": self._model.provider if self._model is not None else "",
                 "delays": self._delays(),
-                "device": self._device,
+                "device": self._matcher.state()[: 2 if isinstance(self._model, NeuralVoice) else 1],
+                "advice": self._matcher.advice(),
                 "rvc": self._model.settings if isinstance(self._model, RvcVoice) else None,
+                "bound": self._model.bound[0] if isinstance(self._model, RvcVoice) else "",
                 "twin": twin.name if twin is not None else "",
             },
         }

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.detail import OCTAVES, octaves, strengths
 from obs_twin.face.topology import OVAL
 
 Image = npt.NDArray[np.uint8]
@@ -18,11 +19,17 @@ _TONE_BLUR_PX = 5  # on the mesh network's 192 px square, where a face is about 
 _OUTLINE_INSET = 0.1
 _MIDDLE = 6  # the bridge of the nose
 _FEATURES = [70, 300, 61, 291, 105, 334, 17]  # brows to lower lip: where a face has fine detail
-_MAX_SAMPLE_PX = 256
+_MAX_SAMPLE_PX, _LEAST_SAMPLE_PX = 256, 12
+_DROWNED = 0.3
+# What a straight blur leaves of a face's middle octave (negative, to be rising), and the blur's length in pixels:
+# measured on faces of several cameras.
+_BLUR_LEAVES = ((-0.96, -0.87, -0.80, -0.73, -0.63, -0.56, -0.51, -0.42), (0, 5, 7, 9, 13, 17, 21, 30))
 _COVERED, _COVERED_POINTS = 0.5, 20  # log units; of 468
 _USUAL_STEP = 0.03
 # What white noise of variance 1 leaves in the two bands of `sharpness`.
 _NOISE_IN_FINE, _NOISE_IN_COARSE = 0.76, 0.036
+# And in the `detail.octaves`, as mean size for a standard deviation of 1.
+_NOISE_IN_OCTAVES = np.array([0.67, 0.19, 0.09], np.float32)
 
 
 def _iris_samples() -> FloatArray:
@@ -44,21 +51,28 @@ class Appearance(NamedTuple):
         fineness: energy of the finest picture detail over that of detail twice as coarse; about 0.05 in a soft
             picture, above 0.5 in a sharp one.
         noise: standard deviation of the camera's noise in 8-bit levels.
+        octaves: `(3,) float32`, `detail.strengths` of the middle of the face without the noise; nan where unknown.
+        motion: `(2,) float32`, how far the face moved across and down while this frame was exposed, in pixels, judged
+            by how much less detail it shows than at rest; 0 if it moved little.
     """
 
     tones: FloatArray
     iris_tones: FloatArray
     fineness: float
     noise: float
+    octaves: FloatArray
+    motion: FloatArray
 
 
 def mean_appearance(appearances: Sequence[Appearance], weights: FloatArray) -> Appearance:
-    """The weighted mean; `weights` `(len(appearances),)` sum to 1."""
+    """The weighted mean, but the motion of the one that counts most; `weights` `(len(appearances),)` sum to 1."""
     return Appearance(
         np.tensordot(weights, np.stack([a.tones for a in appearances]), axes=1).astype(np.float32),
         np.tensordot(weights, np.stack([a.iris_tones for a in appearances]), axes=1).astype(np.float32),
         float(sum(w * a.fineness for w, a in zip(weights, appearances, strict=True))),
         float(sum(w * a.noise for w, a in zip(weights, appearances, strict=True))),
+        np.tensordot(weights, np.stack([a.octaves for a in appearances]), axes=1).astype(np.float32),
+        appearances[int(np.argmax(weights))].motion,
     )
 
 
@@ -110,17 +124,59 @@ def iris_tone(eye: Image, centre: FloatArray, radius: float) -> FloatArray:
     return np.asarray(np.median(eye[y, x], axis=0), np.float32)
 
 
+class Detail(NamedTuple):
+    """How sharp and how noisy a picture of a face is; the fields are those of `Appearance`."""
+
+    fineness: float
+    noise: float
+    octaves: FloatArray
+
+
+def all_detail(bgr: Image, landmarks: FloatArray) -> Detail:
+    """Measure the middle of the face at the frame's own pixels; what is unknown is nan."""
+    fineness, noise = fine_detail(bgr, landmarks)
+    green = np.ascontiguousarray(bgr[detail_place(landmarks, bgr.shape)][..., 1])
+    if min(green.shape) < _LEAST_SAMPLE_PX:
+        return Detail(fineness, noise, np.full(OCTAVES, np.nan, np.float32))
+    seen = strengths(octaves(green), (slice(0, green.shape[0]), slice(0, green.shape[1])))
+    in_noise = _NOISE_IN_OCTAVES * np.float32(noise / max(float(green.mean()), 1.0))
+    left = np.sqrt(np.maximum(np.square(seen) - np.square(in_noise), 0))
+    # Little more than noise: what is left of it is no measurement.
+    left[left < _DROWNED * seen] = np.nan
+    return Detail(fineness, noise, np.asarray(left, np.float32))
+
+
+def motion_blur(moved_px: FloatArray, now: FloatArray, still: FloatArray) -> FloatArray:
+    """How long and in which direction `(2,)` a moving face is blurred, in pixels.
+
+    Args:
+        moved_px: `(2,)`, from the frame before to this one; no exposure is longer than that.
+        now, still: octaves `(3,)` of this frame and of the face at rest.
+    """
+    way = float(np.linalg.norm(moved_px))
+    left = float(now[1] / still[1]) if still[1] > 0 else float("nan")
+    if not np.isfinite(left) or way < 1:
+        return np.zeros(2, np.float32)
+    length = min(float(np.interp(-left, _BLUR_LEAVES[0], _BLUR_LEAVES[1])), way)
+    return np.asarray(moved_px * np.float32(length / way), np.float32)
+
+
 def fine_detail(bgr: Image, landmarks: FloatArray) -> tuple[float, float]:
     """`(fineness, noise)` of the middle of the face, at the frame's own pixels; fineness is nan if unknown."""
+    sample = bgr[detail_place(landmarks, bgr.shape)]
+    if min(sample.shape[:2]) < _LEAST_SAMPLE_PX:
+        return float("nan"), 0.0
+    return sharpness(sample)
+
+
+def detail_place(landmarks: FloatArray, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of a picture of `shape` between a face's brows and its lower lip, where its detail is."""
     points = landmarks[_FEATURES, :2]
     middle = points.mean(0)
     half = np.minimum((points.max(0) - points.min(0)) / 2, _MAX_SAMPLE_PX / 2)
-    low = np.maximum(np.floor(middle - half), 0).astype(int)
-    high = np.ceil(middle + half).astype(int)
-    sample = bgr[low[1] : high[1], low[0] : high[0]]
-    if min(sample.shape[:2]) < 12:
-        return float("nan"), 0.0
-    return sharpness(sample)
+    low = np.clip(np.floor(middle - half), 0, shape[1::-1]).astype(int)
+    high = np.clip(np.ceil(middle + half), 0, shape[1::-1]).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def sharpness(picture: Image) -> tuple[float, float]:

@@ -29,6 +29,7 @@ from obs_twin.face.topology import (
     LEFT_EYE,
     LIPS_INNER,
     LIPS_OUTER,
+    LOWER_LIP,
     MESH_POINTS,
     MIRROR,
     RIGHT_BROW,
@@ -42,6 +43,9 @@ _AXIS_Z, _RADIUS = 0.5, 0.8  # of the cylinder, in units of the head's size
 _MIN_PX, _MAX_PX = 192, 560  # of the head in the atlas
 _BORDER_PX = 8
 _LIPS_APART = 0.08  # in the layout, so that no lip lies over the other
+# The lower lip's points, corner to corner, all rows of it alike: rows that overtook each other would be drawn torn.
+_LOWER_LIP_MOVES = np.array([0.45, 0.85, 1, 1, 1, 1, 1, 0.85, 0.45], np.float32)
+_LIDS_SHUT = 0.8  # in the layout, so that a shut eye's lid has as many pixels as it is high
 _GRAZING, _SQUARE = 0.15, 0.75  # cosine of the viewing angle: below the first nothing is seen, above the second all
 _RIM, _LEAST = np.float32(0.008), np.float32(0.15)
 _MIRRORED = 0.02  # how much the other side of the face counts against what was seen
@@ -135,15 +139,15 @@ def build_atlas(photos: Sequence[TargetPhoto]) -> Atlas:
             for where, marks in zip(MOVING, moving, strict=True):
                 gap = photo.observation.local[where, :2] - first.local[where, :2]
                 strange = 1 - np.exp(-np.square(gap).sum(1).mean() / _SAME_EXPRESSION**2)
-                part = part * (1 - np.float32(strange) * _painted(marks, points, size))
+                part = part * (1 - np.float32(strange) * painted(marks, points, size))
             seen.append(part)
     picture = layers[0].picture if len(photos) == 1 and not _one_sided(layers[0]) else _joined(layers, seen)
     known = np.maximum.reduce([layer.skin for layer in layers])[..., None]
     around = _filled(picture, known[..., 0] > 0.9)
     picture = np.asarray(around + (picture - around.astype(np.float32)) * known + np.float32(0.5), np.uint8)
     tones = _tones(picture, points, head_px)
-    painted = tuple(_painted(marks, points, size) for marks in moving)
-    return Atlas(pyramid(picture), points, head_px, neutral, tones, tuple(layers[::2]), painted)
+    regions = tuple(painted(marks, points, size) for marks in moving)
+    return Atlas(pyramid(picture), points, head_px, neutral, tones, tuple(layers[::2]), regions)
 
 
 def _neutral(observations: Sequence[FaceObservation]) -> FloatArray:
@@ -160,8 +164,11 @@ def _layout(neutral: FloatArray, head_px: float) -> tuple[FloatArray, tuple[int,
     gap = float(even[14, 1] - even[13, 1])
     lower = np.interp(even[:, 1], even[[13, 17, 152], 1], [0, 1, 0.4])
     lower[LIPS_INNER[:11]] = 0
-    lower[LIPS_INNER[11:]] = 1
+    lower[LOWER_LIP] = _LOWER_LIP_MOVES
     even[:, 1] += np.float32(max(_LIPS_APART - gap, 0)) * lower
+    for eye in (RIGHT_EYE, LEFT_EYE):
+        lids = eye[15:8:-1], eye[1:8]
+        even[lids[0]] += (even[lids[1]] - even[lids[0]]) * np.float32(_LIDS_SHUT)
     flat = np.stack([np.arctan2(even[:, 0], _AXIS_Z - even[:, 2]) * _RADIUS, even[:, 1]], axis=1)
     places = flat * np.float32(head_px)
     places -= places.min(0) - _BORDER_PX
@@ -175,7 +182,7 @@ def _around(points: npt.NDArray[np.int32], reach: tuple[float, float], neutral: 
     return np.asarray(np.interp(gaps, reach, [1, 0]), np.float32)
 
 
-def _painted(marks: FloatArray, points: FloatArray, size: tuple[int, int]) -> FloatArray:
+def painted(marks: FloatArray, points: FloatArray, size: tuple[int, int]) -> FloatArray:
     """Values `(468,)` 0..1 at the mesh points as a picture `(H, W) float32` in the atlas's layout."""
     out, drawn = np.zeros((*size, 3), np.uint8), np.zeros((*size, 2), np.uint8)
     both = np.stack([marks, marks], axis=1)

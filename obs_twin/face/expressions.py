@@ -1,8 +1,9 @@
 """The target's own wrinkles, lips and lids for each expression, where photos show it.
 
-Of each part of the face that moves (mouth, right eye, left eye), a photo holds the texture for one expression. How much
-of which is seen follows from how close the actor's expression is to each, by a continuous function of the mesh alone:
-nothing is remembered from frame to frame, so nothing can pop, and frames may be drawn in any order.
+Of each part of the face that moves (mouth, right eye, left eye), a photo holds the texture for one expression; shut
+eyes are painted (`lids`) where no photo shows them. How much of which is seen follows from how close the actor's
+expression is to each, by a continuous function of the mesh alone: nothing is remembered from frame to frame, so nothing
+can pop, and frames may be drawn in any order.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from obs_twin.face.atlas import MOVING, Atlas, Layer
+from obs_twin.face.atlas import MOVING, Atlas, Layer, painted
+from obs_twin.face.lids import is_shut, lash_marks, paint_shut, shut_contour
 from obs_twin.face.observation import FaceObservation, FloatArray
 from obs_twin.face.rasterise import Texture, pack
 
@@ -21,6 +23,7 @@ _NEW = 0.012  # root mean square of the points' movement, in units of the head's
 _NEARNESS = 0.6  # of the gap between two expressions over which the one gives way to the other
 _SEEN = 0.5  # of the part, at least, for its texture to be of use
 _MOST = 4  # expressions a part
+_SHUT = 0.16  # height over width of an eye's opening
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +52,8 @@ class Expressions:
         self._levels = atlas.levels
         self._neutral = atlas.neutral
         self._packed = [pack(level) for level in atlas.levels]
-        parts = (_part(atlas, points, where) for points, where in zip(MOVING, atlas.moving, strict=True))
+        shut = (None, _shut_eye(atlas, right=True), _shut_eye(atlas, right=False))
+        parts = (_part(atlas, *part) for part in zip(MOVING, atlas.moving, shut, strict=True))
         self._parts = [part for part in parts if part is not None]
 
     def texture(self, level: int, observation: FaceObservation) -> Texture:
@@ -79,12 +83,22 @@ def _shares(part: _Part, movement: FloatArray) -> FloatArray:
     return np.asarray(nearness / nearness.sum(), np.float32)
 
 
-def _part(atlas: Atlas, points: npt.NDArray[np.int32], where: FloatArray) -> _Part | None:
-    """One part's expressions; None if the photos show but one."""
+def _shut_eye(atlas: Atlas, right: bool) -> Layer | None:
+    """The target with an eye shut, if no photo shows that; None if one does, or if all do."""
+    if any(is_shut(layer.expression, right, _SHUT) for layer in atlas.layers):
+        return None
+    across = painted(lash_marks(right), atlas.points, atlas.levels[0].shape[:2])
+    picture = paint_shut(atlas.levels[0], atlas.points, atlas.head_px, across, right)
+    everywhere = np.ones(across.shape, np.float32)
+    return Layer(picture, everywhere, everywhere, shut_contour(atlas.layers[0].expression, right))
+
+
+def _part(atlas: Atlas, points: npt.NDArray[np.int32], where: FloatArray, made: Layer | None) -> _Part | None:
+    """One part's expressions, one of them `made` and not photographed; None if there is but one."""
     chosen: list[Layer] = [atlas.layers[0]]
     rest = atlas.neutral[points, :2]
     moved = [atlas.layers[0].expression[points, :2] - rest]
-    for layer in atlas.layers[1:]:
+    for layer in [*([] if made is None else [made]), *atlas.layers[1:]]:
         movement = layer.expression[points, :2] - rest
         seen = float((layer.weight * where).sum() / max(float(where.sum()), 1e-6))
         gap = min(float(np.sqrt(np.square(movement - other).sum(1).mean())) for other in moved)

@@ -18,17 +18,28 @@ from obs_twin.face.topology import (
     LIPS_INNER,
     LIPS_OUTER,
     MESH_POINTS,
+    MIRROR,
+    OVAL,
     RIGHT_BROW,
     RIGHT_EYE,
 )
 
 # Nostrils and the wings of the nose, whose shadows are shape and not light.
 _NOSTRILS = np.array([2, 97, 98, 99, 60, 75, 20, 242, 141, 94, 370, 462, 250, 290, 305, 328, 327, 326], np.int32)
+# Plain skin on everybody: cheeks, between the brows, chin.
+_PLAIN = np.array([36, 50, 100, 101, 117, 118, 123, 187, 205, 206, 207, 8, 9, 151, 199, 200], np.int32)
+_PLAIN = np.unique(np.concatenate([_PLAIN, MIRROR[_PLAIN]]))
 _FEATURES = np.unique(np.concatenate([LIPS_INNER, LIPS_OUTER, RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, _NOSTRILS]))
 _DARKEST = 2.0  # added before the logarithm, so that noise in black does not count
 _OUTLIER = 0.45  # log units away from the plain trend at which a point counts no more
+_JAW_OUTLIER = 0.9  # the same along the jaw, where stubble goes on below the twin's face
 _BRIGHT_OUTLIER = 1.0  # the same for the finer light around it, upwards
-_CHROMA_OUTLIER = 0.16  # the same for the differences between channels, in which skin varies little
+_TINT_OUTLIER = 0.26  # the same for the differences between channels, in which skin varies little
+# The same where neither hair nor beard is: red cheeks are the actor's blood or the photo's make-up.
+_INNER_TINT_OUTLIER = 0.45
+_TINT_RADIUS = 0.08  # in units of the head's size; tint says nothing of relief, and may be followed closely
+_INNER = (0.08, 0.16)  # from the outline and from the lips: by the first still at the edge, by the second on a cheek
+_MOST_SHIFT, _TAIL = 0.2, 6  # the second: so many of the plain points at either end do not count
 _TREND_RIDGE = 1e-3
 _TREND_WEIGHT = 0.02
 
@@ -69,6 +80,16 @@ class LightTransfer:
         self._prior[_FEATURES] = 0.02
         self._plainness = (self._prior / smoothing_kernel(points, 0.07).sum(1)).astype(np.float32)
         self._kernel_sum = _TREND_WEIGHT * self._kernel.sum(1, keepdims=True)
+        self._tint_kernel = smoothing_kernel(points, _TINT_RADIUS)
+        self._tint_kernel_sum = _TREND_WEIGHT * self._tint_kernel.sum(1, keepdims=True)
+        from_outline = np.linalg.norm(points[:, None, :2] - points[None, OVAL, :2], axis=2).min(1)
+        below_brows = points[:, 1] > points[[*RIGHT_BROW, *LEFT_BROW], 1].max()
+        from_lips = np.linalg.norm(points[:, None, :2] - points[None, LIPS_OUTER, :2], axis=2).min(1)
+        inner = np.interp(from_outline, _INNER, [0, 1]) * np.interp(from_lips, _INNER, [0, 1]) * below_brows
+        mouth, chin = points[[78, 308], 1].mean(), points[152, 1]
+        jaw = np.interp(from_outline, _INNER, [1, 0]) * (points[:, 1] > mouth + 0.25 * (chin - mouth))
+        self._dark_outlier = (_OUTLIER + (_JAW_OUTLIER - _OUTLIER) * jaw).astype(np.float32)
+        self._tint_outlier = (_TINT_OUTLIER + (_INNER_TINT_OUTLIER - _TINT_OUTLIER) * inner).astype(np.float32)
 
     def gains(self, tones: FloatArray, amount: float = 1.0) -> FloatArray:
         """Factors `(468, 3) float32` for the photo's channels at each mesh point.
@@ -79,17 +100,33 @@ class LightTransfer:
         """
         ratio = np.log(tones + _DARKEST) - self._log_tones
         trend, trust = np.empty_like(ratio), np.empty(MESH_POINTS, np.float32)
-        _robust_trend(ratio, self._trend, self._plainness, self._seed, trend, trust)
+        outliers = self._dark_outlier, self._tint_outlier
+        _robust_trend(ratio, self._trend, self._plainness, self._seed, *outliers, trend, trust)
         weight = self._prior * trust
-        local = self._kernel @ np.concatenate([(ratio - trend) * weight[:, None], weight[:, None]], axis=1)
-        smooth = trend + local[:, :3] / (local[:, 3:] + self._kernel_sum)
+        rest = ratio - trend
+        bright = rest.mean(axis=1, keepdims=True)
+        weighed = np.concatenate([(rest - bright) * weight[:, None], bright * weight[:, None], weight[:, None]], axis=1)
+        coarse = self._kernel @ weighed[:, 3:]
+        fine = self._tint_kernel @ weighed
+        smooth = trend + coarse[:, :1] / (coarse[:, 1:] + self._kernel_sum)
+        smooth += fine[:, :3] / (fine[:, 4:] + self._tint_kernel_sum)
+        # The photo's shades are lifted further than the actor's are kept: the skin as a whole stays the actor's.
+        left = np.sort((ratio - smooth)[_PLAIN], axis=0)[_TAIL:-_TAIL].mean(axis=0)
+        smooth += np.clip(left, -_MOST_SHIFT, _MOST_SHIFT)
         factors: FloatArray = np.exp(np.float32(amount) * smooth).astype(np.float32)
         return factors
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _robust_trend(
-    ratio: FloatArray, basis: FloatArray, weight: FloatArray, seed: FloatArray, trend: FloatArray, trust: FloatArray
+    ratio: FloatArray,
+    basis: FloatArray,
+    weight: FloatArray,
+    seed: FloatArray,
+    dark_outlier: FloatArray,
+    tint_outlier: FloatArray,
+    trend: FloatArray,
+    trust: FloatArray,
 ) -> None:
     """A plain surface through most of the points, and how far each point is to be trusted.
 
@@ -100,6 +137,7 @@ def _robust_trend(
         basis: `(N, K)`, the surface's terms at each point.
         weight: `(N,)`, area and expected plainness of each point.
         seed: `(N,)` 0..1, which points to believe at first.
+        dark_outlier, tint_outlier: `(N,)`, the distance in brightness and in tint at which a point counts no more.
         trend: `(N, 3)`, gets the surface.
         trust: `(N,)`, gets 0..1.
     """
@@ -143,6 +181,8 @@ def _robust_trend(
                 chroma = max(chroma, abs(ratio[n, c] - trend[n, c] - brightness))
             # Much darker than the trend is the actor's hair or beard. Much brighter is a shadow in the photo, which
             # must go: it is left out of the trend only.
-            limit = _BRIGHT_OUTLIER if step == 3 and brightness > 0 else _OUTLIER
-            rest = 1.0 - (chroma / _CHROMA_OUTLIER) ** 2 - (brightness / limit) ** 2
+            limit = _OUTLIER
+            if step == 3:
+                limit = _BRIGHT_OUTLIER if brightness > 0 else dark_outlier[n]
+            rest = 1.0 - (chroma / tint_outlier[n]) ** 2 - (brightness / limit) ** 2
             trust[n] = max(rest, 0.0) ** 2

@@ -19,12 +19,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.appearance import detail_place
 from obs_twin.face.atlas import build_atlas
+from obs_twin.face.detail import assembled, octaves, strengths
+from obs_twin.face.detail import gains as detail_gains
 from obs_twin.face.expressions import Expressions
 from obs_twin.face.eyes import MIN_OPENING, TargetEyes
-from obs_twin.face.focus import FocusTable
-from obs_twin.face.front import front_mask
+from obs_twin.face.front import clear_openings, front_mask
 from obs_twin.face.light import LightTransfer
+from obs_twin.face.mouth import shade_mouth
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import FRONTAL_DEG, SIDE_DEG, FaceModelError, TargetPhoto, read_photo
@@ -32,7 +35,7 @@ from obs_twin.face.rasterise import blend, draw, keep_in_front, tint_disc, visib
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.shape import FULLY_OPEN, FULLY_SHUT, TargetShape, distance_to_outline, lids_lowered
 from obs_twin.face.surroundings import pull_surroundings, with_rings
-from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, MESH_POINTS, RIGHT_BROW, RIGHT_EYE, TRIANGLES
+from obs_twin.face.topology import LEFT_BROW, LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_BROW, RIGHT_EYE, TRIANGLES
 
 Image = npt.NDArray[np.uint8]
 
@@ -63,7 +66,6 @@ class MeshTwin:
         self._neutral = self._atlas.neutral[:MESH_POINTS]
         self._expressions = Expressions(self._atlas)
         self._eyes = TargetEyes(self._photo)
-        self._focus = FocusTable(*self._atlas.measured_levels())
         self._shape = TargetShape(self._neutral)
         self._outline_distance = distance_to_outline(self._neutral)
         # Towards the outline, where the two skins meet, the light must fit closely; inside, less of the actor's relief.
@@ -80,7 +82,9 @@ class MeshTwin:
         chosen = settings or self._settings
         mesh = observation.landmarks[:MESH_POINTS]
         shaped = lids_lowered(self._shape.on(observation, chosen.shape), observation)
-        actor_points, twin_points = with_rings(mesh, shaped)
+        thing = observation.occlusion
+        held = None if thing is None or thing.share <= 0 else thing.cover(mesh[OVAL, :2])
+        actor_points, twin_points = with_rings(mesh, shaped, held)
         rect = x0, y0, x1, y1 = _bounds(actor_points, twin_points, bgr.shape)
         if chosen.strength <= 0 or x1 - x0 < _MIN_FACE_PX or y1 - y0 < _MIN_FACE_PX:
             return (0, 0, 0, 0)
@@ -89,12 +93,15 @@ class MeshTwin:
         marks[:, 0] = np.clip(self._outline_distance / max(chosen.feather, 1e-3), 0, 1)
         marks[:, 1] = self._hair_zone * chosen.hair_in_front
         region = bgr[y0:y1, x0:x1]
-        actor = region.copy() if observation.hands or observation.occlusion is not None else None
+        actor = mask = None
+        if observation.hands or observation.occlusion is not None:
+            actor = region.copy()
+            mask = front_mask(observation, corner, actor)
+            clear_openings(region, mask, mesh[:, :2] - corner)
         if chosen.shape > 0:
             pull_surroundings(region, actor_points, twin_points, corner, marks[:, 0] < 1)
         self._draw_face(region, shaped, corner, marks, observation, chosen)
-        if actor is not None:
-            mask = front_mask(observation, corner, actor)
+        if actor is not None and mask is not None:
             blend(region, region, actor, mask, 1.0, 0.0, region)
         return rect
 
@@ -120,6 +127,7 @@ class MeshTwin:
         eyes = chosen.eyes if self._eyes.usable and head_px >= _MIN_EYES_PX else 0.0
         if eyes < 1:
             self._tint_irises(base, observation, shaped, corner, gains, chosen.iris_colour)
+        shade_mouth(base, shaped[LIPS_INNER, :2] - corner, head_px)
         layer = base.copy()
         drawn = np.zeros((*layer.shape[:2], 2), np.uint8)
         index, uv = self._atlas.level_for(head_px)
@@ -135,22 +143,30 @@ class MeshTwin:
             marks,
             drawn,
         )
-        coverage, zone = (np.ascontiguousarray(drawn[..., k]) for k in (0, 1))
+        coverage, zone = (np.asarray(plane, np.uint8) for plane in cv2.split(drawn))
 
-        blur_px = self._focus.blur_px(head_px, look.fineness) * chosen.sharpness_match
-        if blur_px > 0.3:
-            layer = _blurred(layer, blur_px)
+        if chosen.sharpness_match > 0:
+            parts = octaves(layer)
+            own = strengths(parts, detail_place(shaped[:, :2] - corner, layer.shape))
+            layer = np.empty_like(layer)
+            assembled(parts, detail_gains(own, look.octaves, chosen.sharpness_match), layer)
+            across, down = (2 * round(abs(float(v)) * chosen.sharpness_match / 2) + 1 for v in look.motion)
+            if max(across, down) > 1:
+                layer = np.asarray(cv2.blur(layer, (across, down)), np.uint8)
+                coverage = np.asarray(cv2.blur(coverage, (across, down)), np.uint8)
         if chosen.hair_in_front > 0:
             _leave_out_brows(zone, observation.landmarks[:, :2] - corner, head_px)
-            shown = np.empty_like(coverage)
-            keep_in_front(base, layer, zone, _HAIR_FROM, _HAIR_FULLY, shown)
-            # Single strands would hang in the air, since nothing of their kind is on the twin's skin around them.
             reach = max(round(head_px * _LEAST_HAIR), 1)
+            _, top, _, height = cv2.boundingRect(zone)
+            upper = slice(0, min(top + height + 2 * reach, len(zone)))
+            shown = np.empty_like(zone[upper])
+            keep_in_front(base[upper], layer[upper], zone[upper], _HAIR_FROM, _HAIR_FULLY, shown)
+            # Single strands would hang in the air, since nothing of their kind is on the twin's skin around them.
             shown = np.asarray(
                 cv2.morphologyEx(shown, cv2.MORPH_CLOSE, np.ones((2 * reach + 1,) * 2, np.uint8)), np.uint8
             )
-            coverage = np.asarray(cv2.multiply(coverage, cv2.blur(shown, (3, 3)), scale=1 / 255), np.uint8)
-        coverage = _blurred(coverage, max(head_px * _SEAM_SOFTNESS, 0.7, blur_px))
+            coverage[upper] = cv2.multiply(coverage[upper], cv2.blur(shown, (3, 3)), scale=1 / 255)
+        coverage = _blurred(coverage, max(head_px * _SEAM_SOFTNESS, 0.7))
         grain = chosen.grain * look.noise
         soft = _blurred(base, 1.0) if grain > _MIN_GRAIN else base
         blend(base, soft, layer, coverage, chosen.strength, 2.5 * grain, target)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from obs_twin.face.appearance import Appearance
 from obs_twin.face.occlusion import Occlusion
@@ -117,24 +118,48 @@ class FaceObservation:
 
 def opening_ratio(contour: FloatArray) -> float:
     """Height over width of an eye's 16-point contour, as ordered in `topology.RIGHT_EYE`."""
-    width = float(np.linalg.norm(contour[8] - contour[0]))
-    heights = np.linalg.norm(contour[[15, 14, 13, 12, 11, 10, 9]] - contour[1:8], axis=1)
-    return float(heights[1:6].mean()) / max(width, 1e-6)
+    return float(_opening_ratio(contour))
 
 
 def head_frame(landmarks: FloatArray) -> HeadFrame:
     """The head's axes from its landmarks `(468 or 478, 3)`."""
-    points = landmarks.astype(np.float64)
-    across = points[list(_LEFT_SIDE)].mean(0) - points[list(_RIGHT_SIDE)].mean(0)
-    down = points[_BOTTOM] - points[_TOP]
-    x_axis = across / max(float(np.linalg.norm(across)), 1e-9)
-    y_axis = down - x_axis * (down @ x_axis)
-    y_axis /= max(float(np.linalg.norm(y_axis)), 1e-9)
-    rotation = np.stack([x_axis, y_axis, np.cross(x_axis, y_axis)], axis=1)
-    origin = points[[33, 133, 362, 263]].mean(0)
-    width = float(np.linalg.norm(points[454] - points[234]))
-    height = float(np.linalg.norm(points[_TOP] - points[168]) + np.linalg.norm(points[168] - points[4])) * 1.2
-    return HeadFrame(rotation.astype(np.float32), origin.astype(np.float32), max((width + height) / 2.0, 1e-6))
+    rotation, origin, scale = _head_frame(landmarks)
+    return HeadFrame(rotation, origin, float(scale))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _opening_ratio(contour: FloatArray) -> float:
+    """The mean height over the middle five of seven pairs of lid points."""
+    height = 0.0
+    for k in range(2, 7):
+        x, y = contour[16 - k, 0] - contour[k, 0], contour[16 - k, 1] - contour[k, 1]
+        height += math.sqrt(x * x + y * y)
+    x, y = contour[8, 0] - contour[0, 0], contour[8, 1] - contour[0, 1]
+    return height / 5 / max(math.sqrt(x * x + y * y), 1e-6)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _head_frame(landmarks: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """`HeadFrame`'s fields. A dozen points by hand: a call for each into NumPy costs more than all the arithmetic."""
+    x_axis, y_axis, origin = np.zeros(3), np.zeros(3), np.empty(3, np.float32)
+    wide = high = low = 0.0
+    for c in range(3):
+        for k in range(len(_RIGHT_SIDE)):
+            x_axis[c] += np.float64(landmarks[_LEFT_SIDE[k], c]) - np.float64(landmarks[_RIGHT_SIDE[k], c])
+        y_axis[c] = np.float64(landmarks[_BOTTOM, c]) - np.float64(landmarks[_TOP, c])
+        origin[c] = (landmarks[33, c] + landmarks[133, c] + landmarks[362, c] + landmarks[263, c]) / 4
+        wide += (np.float64(landmarks[454, c]) - np.float64(landmarks[234, c])) ** 2
+        high += (np.float64(landmarks[_TOP, c]) - np.float64(landmarks[168, c])) ** 2
+        low += (np.float64(landmarks[168, c]) - np.float64(landmarks[4, c])) ** 2
+    x_axis /= max(math.sqrt((x_axis * x_axis).sum()), 1e-9)
+    y_axis -= x_axis * (y_axis * x_axis).sum()
+    y_axis /= max(math.sqrt((y_axis * y_axis).sum()), 1e-9)
+    rotation = np.empty((3, 3), np.float32)
+    for c in range(3):
+        rotation[c, 0], rotation[c, 1] = x_axis[c], y_axis[c]
+        rotation[c, 2] = x_axis[(c + 1) % 3] * y_axis[(c + 2) % 3] - x_axis[(c + 2) % 3] * y_axis[(c + 1) % 3]
+    height = (math.sqrt(high) + math.sqrt(low)) * 1.2
+    return rotation, origin, max((math.sqrt(wide) + height) / 2, 1e-6)
 
 
 def to_local(landmarks: FloatArray, head: HeadFrame) -> FloatArray:

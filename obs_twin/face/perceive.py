@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from obs_twin.face.appearance import Appearance, UsualTones, fine_detail, iris_tone, tones_at
+from obs_twin.face.appearance import Appearance, Detail, UsualTones, all_detail, iris_tone, motion_blur, tones_at
 from obs_twin.face.choose import ActorChoice
 from obs_twin.face.cut import FACE, SCENE, CutDetector
+from obs_twin.face.detail import OCTAVES
 from obs_twin.face.detect import Detection, FaceDetector, overlap
 from obs_twin.face.hands import HandFinder, under_hands
 from obs_twin.face.litert import Network
@@ -54,9 +55,10 @@ _REFUSED_FRAMES, _DOUBTED_FRAMES = 8, 5
 _KNOWN_YAW_DEG = 30.0  # up to here the embedding tells people apart
 _JUMP = 0.5
 _HAND_YAW_DEG, _HAND_EVIDENCE = 25.0, 0.15
+_QUICK, _QUICK_PX = 0.015, 3.0  # from one frame to the next: of the head's size and at least, to be blurred by it
 _DETAIL_STEP = 0.25
 _SOFT_PX = 3
-_USUAL_FINENESS = 0.2  # of a webcam, until it is measured
+_USUAL_DETAIL = Detail(0.2, 0.0, np.full(OCTAVES, np.nan, np.float32))  # of a webcam, until it is measured
 # The iris network's contour rows in the order of `topology.RIGHT_EYE`: lower lid from the outer to the inner corner,
 # then the upper lid backwards.
 _LIDS = [*range(0, 9), *range(15, 8, -1)]
@@ -110,7 +112,7 @@ class FacePerceiver:
         self._frames_held = 0
         self._doubts = 0
         self._eyes: list[_Look | None] = [None, None]
-        self._fineness, self._noise = _USUAL_FINENESS, 0.0
+        self._detail = _USUAL_DETAIL
 
     def reset(self) -> None:
         """Forget the followed face: after a cut, a change of source or of size."""
@@ -118,7 +120,7 @@ class FacePerceiver:
         self._frames_held = 0
         self._doubts = 0
         self._frame_number = 0
-        self._fineness, self._noise = _USUAL_FINENESS, 0.0
+        self._detail = _USUAL_DETAIL
         self._eyes = [None, None]
         self._usual.reset()
         if self._hands is not None:
@@ -171,9 +173,8 @@ class FacePerceiver:
             hands = self._hands.find(bgr, box, self._usual.covered(tones))
         hidden = under_hands(hands, landmarks[:MESH_POINTS, :2])
         irises = np.stack([_NO_TONE if look is None else look.tone for look in self._eyes])
-        if self._frame_number % _DETAIL_EVERY_FRAMES == 1:
-            self._follow_detail(*fine_detail(bgr, landmarks))
-        appearance = Appearance(tones, irises, self._fineness, self._noise)
+        motion = self._follow_detail(bgr, landmarks)
+        appearance = Appearance(tones, irises, *self._detail, motion)
         seen = FaceObservation.measured(landmarks, presence, box, appearance, hands=hands)
         soft = np.asarray(cv2.blur(crop, (_SOFT_PX, _SOFT_PX)), np.uint8)
         thing = self._things.find(soft, roi, seen, hidden)
@@ -230,12 +231,30 @@ class FacePerceiver:
         self._last = replace(last, hands=hands, confidence=0.0)
         return self._last
 
-    def _follow_detail(self, fineness: float, noise: float) -> None:
-        """Take one measurement of sharpness and noise into account; both change slowly."""
-        step = 1.0 if self._frame_number <= _DETAIL_EVERY_FRAMES else _DETAIL_STEP
-        self._noise += step * (noise - self._noise)
-        if math.isfinite(fineness):
-            self._fineness += step * (fineness - self._fineness)
+    def _follow_detail(self, bgr: Image, landmarks: FloatArray) -> FloatArray:
+        """Measure sharpness and noise, which change slowly, where it is due; returns `Appearance.motion`."""
+        before = self._detail
+        still = np.zeros(2, np.float32)
+        if self._last is not None:
+            moved = (landmarks[:MESH_POINTS, :2] - self._last.landmarks[:MESH_POINTS, :2]).mean(axis=0)
+            if float(np.linalg.norm(moved)) > max(_QUICK_PX, _QUICK * self._last.head.scale):
+                return motion_blur(moved, all_detail(bgr, landmarks).octaves, before.octaves)
+        if self._frame_number % _DETAIL_EVERY_FRAMES != 1:
+            return still
+        seen = all_detail(bgr, landmarks)
+        step = np.float32(1.0 if self._frame_number <= _DETAIL_EVERY_FRAMES else _DETAIL_STEP)
+        fineness = before.fineness + float(step) * (seen.fineness - before.fineness)
+        # An octave that was not known begins with what is seen; one that cannot be seen now stays. Detail that comes
+        # back after a movement is believed sooner than that it is gone.
+        steps = np.where(seen.octaves > before.octaves, np.minimum(2 * step, 1), step)
+        known = before.octaves + steps * (seen.octaves - before.octaves)
+        octaves = np.where(np.isnan(before.octaves), seen.octaves, np.where(np.isnan(known), before.octaves, known))
+        self._detail = Detail(
+            fineness if math.isfinite(fineness) else before.fineness,
+            before.noise + float(step) * (seen.noise - before.noise),
+            octaves.astype(np.float32),
+        )
+        return still
 
     def count_faces(self, bgr: Image) -> int:
         """How many faces of about the same size or larger than half the largest are in the picture."""

@@ -23,7 +23,7 @@ _MIN_FACE_PX = 96
 _MAX_FACE_PX = 900  # more than a 4K close-up needs
 _MARGIN = 0.35  # of the face's size, kept around it
 _LEVEL_STEP = 2**0.5
-_LIP_INSET = np.float32(0.15)
+_LIP_INSET = np.float32(0.25)
 _OUTLINE_INSET = np.float32(0.04)
 _MIDDLE = 6  # the bridge of the nose
 

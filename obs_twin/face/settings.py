@@ -15,7 +15,7 @@ class FaceSettings:
         strength: how much of the twin is seen; 1 is all, 0 leaves the actor.
         shape: how much of the target's face shape replaces the actor's.
         light: how much of the actor's light and skin tone is put on the twin; 0 keeps the photo's colours.
-        sharpness_match: how much the twin is softened to the sharpness of the actor's picture.
+        sharpness_match: how much the twin's detail is made as weak or as strong as that of the actor's picture.
         grain: how much of the camera's own noise is put back on the twin.
         feather: width of the soft edge, as a fraction of the face's width.
         eyes: how much of the target's own eyes is seen, looking where the actor looks; 0 keeps the actor's.
@@ -27,7 +27,7 @@ class FaceSettings:
     strength: float = 1.0
     shape: float = 0.8
     light: float = 1.0
-    sharpness_match: float = 0.55
+    sharpness_match: float = 1.0
     grain: float = 1.0
     feather: float = 0.045
     eyes: float = 1.0

@@ -17,6 +17,11 @@ _SHAPE_RADIUS = 0.01  # of the smoothing of the differences in shape, in units o
 _FLAT_DEG, _OWN_SHAPE_DEG, _TURNED_SHAPE = (8.0, 25.0), (20.0, 42.0), 0.15
 _CHIN_SHARE = 0.35
 _UPPER_LIP, _LOWER_LIP = LIPS_INNER[1:10], LIPS_INNER[19:10:-1]
+# The mouth opens by this share of what is measured on the actor: else the actor's own lips are seen behind the twin's.
+_MOUTH_SHARE = 0.9
+_SHUT_SHARE = 0.33  # of the resting opening, as which the networks see a shut eye
+_AT_REST = 0.1  # short of the resting opening by less, in parts of it, an eye may be of another form than at rest
+_HALF_SHUT = 0.6  # below 1, a half-shut eye is seen more open than it is
 FULLY_SHUT, FULLY_OPEN = 0.09, 0.16
 """`FaceObservation.eye_opening`: below the first an eye is shut, above the second surely open."""
 
@@ -32,7 +37,8 @@ class TargetShape:
         self._neutral = neutral
         kernel = smoothing_kernel(neutral, _SHAPE_RADIUS)
         self._kernel = kernel / kernel.sum(1, keepdims=True)
-        self._jaw = _jaw_share(neutral)
+        self._jaw = _jaw_share(neutral, _CHIN_SHARE)
+        self._lip = _jaw_share(neutral, 0.0)
 
     def on(self, observation: FaceObservation, amount: float) -> FloatArray:
         """The actor's mesh points `(468, 3)` with the target's proportions, in the actor's pose and expression."""
@@ -51,24 +57,37 @@ class TargetShape:
         turn = abs(observation.yaw_deg)
         change[:, 2] *= np.float32(np.interp(turn, _FLAT_DEG, [1, 0]))
         amount *= float(np.interp(turn, _OWN_SHAPE_DEG, [1, _TURNED_SHAPE]))
-        shaped: FloatArray = mesh + (change * np.float32(amount * observation.head.scale)) @ observation.head.rotation.T
+        change *= np.float32(amount)
+        gap = observation.local[14, 1] - observation.local[13, 1]
+        parted = gap - max(observation.neutral[14, 1] - observation.neutral[13, 1], 0)
+        change[:, 1] -= max(parted, 0) * np.float32(1 - _MOUTH_SHARE) * self._lip
+        shaped: FloatArray = mesh + (change * np.float32(observation.head.scale)) @ observation.head.rotation.T
         return shaped
 
 
 def lids_lowered(shaped: FloatArray, observation: FaceObservation) -> FloatArray:
     """Mesh points `(468, 3)` with the lids as low as they are seen, not as they are measured.
 
-    The networks see a half-shut eye as three quarters open. So what an eye lacks to its resting opening counts twice,
-    and an eye that is all but shut is shut, so that no slit of the actor's is left.
+    An eye closes as far of its own resting opening as the actor's does of the actor's: lids meet when the actor's meet,
+    however wide either eye is. The networks see a shut eye as a quarter open, so that is where the twin's is shut.
     """
+    if observation.neutral is None:
+        return shaped
     lowered = shaped.copy()
+    head, neutral = observation.head, observation.neutral
     for ratio, eye in zip(observation.eye_opening, (RIGHT_EYE, LEFT_EYE), strict=True):
-        share = min(max((FULLY_OPEN - ratio) / (FULLY_OPEN - FULLY_SHUT), 0.0), 1.0)
-        if observation.neutral is not None:
-            resting = opening_ratio(observation.neutral[eye, :2])
-            share = max(share, min(1.0 - ratio / max(resting, FULLY_OPEN), 1.0))
+        resting = max(opening_ratio(neutral[eye, :2]), FULLY_OPEN)
+        if ratio >= resting:
+            continue
         lower, upper = eye[1:8], eye[15:8:-1]
-        lowered[upper] += (lowered[lower] - lowered[upper]) * np.float32(share)
+        # What the actor's lids lack to their rest is given back first, and then the twin's own opening is shut.
+        lacking = (neutral[upper] - neutral[lower]) @ head.rotation.T * np.float32(head.scale)
+        lacking -= observation.landmarks[upper] - observation.landmarks[lower]
+        given_back = min((1.0 - ratio / resting) / _AT_REST, 1.0)
+        share = max(ratio / resting - _SHUT_SHARE, 0.0) / (1.0 - _SHUT_SHARE)
+        share *= _HALF_SHUT + (1.0 - _HALF_SHUT) * share
+        gap = shaped[upper] - shaped[lower] + lacking * np.float32(given_back)
+        lowered[upper] = shaped[lower] + gap * np.float32(share)
     return lowered
 
 
@@ -87,9 +106,9 @@ def distance_to_outline(points: FloatArray) -> FloatArray:
     return shortened
 
 
-def _jaw_share(points: FloatArray) -> FloatArray:
-    """How much each point sinks when the lips part by 1: none above the mouth's line, the chin less than the lip."""
+def _jaw_share(points: FloatArray, chin_share: float) -> FloatArray:
+    """How much each point sinks when the lips part by 1: none above the mouth's line, the chin by `chin_share`."""
     line, lip, chin = points[[78, 308], 1].mean(), points[17, 1], points[152, 1]
-    share = np.interp(points[:, 1], [line, lip, chin], [0.0, 1.0, _CHIN_SHARE])
+    share = np.interp(points[:, 1], [line, lip, chin], [0.0, 1.0, chin_share])
     share[LIPS_INNER[11:]] = 1
     return share.astype(np.float32)

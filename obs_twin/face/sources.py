@@ -29,6 +29,8 @@ _SHARPNESS_PX = 160.0  # the head's size while its sharpness is measured
 _SOFT, _DARK, _BRIGHT = 2.5, 45.0, 225.0  # sharpness and levels that are worth a word
 _GOOD_PX = 200.0  # of the head; less is worth less
 _VIDEO_MARGIN = 0.8  # of the face's size, kept around it
+_APART, _WIDER, _SHUT = 0.08, 1.08, 0.13  # lips apart, mouth against the resting one, eyes' opening
+_FAR_DEG = 35.0
 _SHORT_OF_DEG = 20.0  # a side is missing if no picture shows it from further round than this
 
 
@@ -213,14 +215,14 @@ def _purposes(rest: FloatArray | None) -> list[tuple[str, Callable[[FaceObservat
         return fits
 
     def mouth_open(seen: FaceObservation) -> float:
-        return frontal(seen, 40) * _ramp(_lips_apart(seen.local), 0.06, 0.2)
+        return frontal(seen, 40) * _ramp(_lips_apart(seen.local), _APART, 0.2)
 
     def smile(seen: FaceObservation) -> float:
         wider = _mouth_width(seen.local) / _mouth_width(rest) if rest is not None else 1.0
-        return frontal(seen, 40) * _ramp(wider, 1.07, 1.2)
+        return frontal(seen, 40) * _ramp(wider, _WIDER, 1.2)
 
     def eyes_shut(seen: FaceObservation) -> float:
-        return frontal(seen, 40) * (1 - _ramp(max(seen.eye_opening), 0.08, 0.15))
+        return frontal(seen, 40) * (1 - _ramp(max(seen.eye_opening), 0.08, _SHUT))
 
     return [
         ("front", front),
@@ -237,25 +239,26 @@ def _purposes(rest: FloatArray | None) -> list[tuple[str, Callable[[FaceObservat
 
 
 def _notes(shots: Sequence[Shot], rest: FloatArray | None) -> list[str]:
-    """What the chosen pictures lack, and what that does to the twin."""
+    """Pictures that would make the twin better than the chosen ones do, and why."""
     yaws = [shot.observation.yaw_deg for shot in shots]
     notes = []
     for side, reach in (("left", -min(yaws)), ("right", max(yaws))):
         if reach < _SHORT_OF_DEG:
             known = 5 * int(max(reach, 0.0) // 5)
             notes.append(
-                f"No picture from your {side} beyond {known:.0f} degrees: that cheek is guessed from what is seen."
+                f"your head turned to show your {side} side, to {_FAR_DEG:.0f} degrees (now to {known:.0f}): what lies "
+                "beyond is guessed"
             )
-    if not any(_lips_apart(shot.observation.local) > 0.08 for shot in shots):
-        notes.append("No picture with an open mouth: wide open, the lips are stretched from closed ones.")
-    if rest is None or not any(_mouth_width(shot.observation.local) > 1.08 * _mouth_width(rest) for shot in shots):
-        notes.append("No picture with a smile: the twin smiles without your own creases.")
-    if not any(max(shot.observation.eye_opening) < 0.13 for shot in shots):
-        notes.append("No picture with shut eyes: your lids are guessed when the actor blinks.")
+    if not any(_lips_apart(shot.observation.local) > _APART for shot in shots):
+        notes.append("your mouth wide open: now its lips are stretched from nearly closed ones")
+    if rest is None or not any(_mouth_width(shot.observation.local) > _WIDER * _mouth_width(rest) for shot in shots):
+        notes.append("a broad smile: now the twin smiles without your own creases")
+    if not any(max(shot.observation.eye_opening) < _SHUT for shot in shots):
+        notes.append("shut eyes: now your lids are guessed when the actor blinks")
     for shot in shots:
         if shot.sharpness < _SOFT:
-            notes.append(f"{shot.name} is not sharp: hold still, come closer, or clean the lens.")
+            notes.append(f"{shot.name}, but sharper: hold still, come closer, or clean the lens")
         if not _DARK < shot.brightness < _BRIGHT:
-            fault = "dark" if shot.brightness <= _DARK else "bright"
-            notes.append(f"{shot.name} is too {fault}: even light from the front works best.")
+            wanted = "brighter" if shot.brightness <= _DARK else "darker"
+            notes.append(f"{shot.name}, but {wanted}: even light from the front works best")
     return notes

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.face.mouth import inside_lips
 from obs_twin.face.observation import FloatArray
 from obs_twin.face.rasterise import draw, pack
 from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_EYE, TRIANGLES
@@ -21,6 +22,7 @@ Image = npt.NDArray[np.uint8]
 # Rings around the outline, as multiples of its distance from the middle, and how much of the
 # outline's shift each takes part in.
 _RINGS = ((1.15, 0.75), (1.32, 0.3), (1.55, 0.0))
+_HELD_BESIDE = 1  # points of the outline
 _MIDDLE = 6  # the bridge of the nose
 
 
@@ -50,18 +52,33 @@ def _fan(contour: npt.NDArray[np.int32]) -> list[tuple[int, int, int]]:
     return strip
 
 
-_OPENINGS = np.array(_fan(LIPS_INNER) + _fan(RIGHT_EYE) + _fan(LEFT_EYE), np.int32)
+_EYES = np.array(_fan(RIGHT_EYE) + _fan(LEFT_EYE), np.int32)
 _RING_TRIANGLES = _ring_triangles()
+_MOUTH_START = MESH_POINTS + len(_RINGS) * len(OVAL)  # where the mouth's contour follows behind the rings
+_MOUTH = np.array(_fan(np.arange(_MOUTH_START, _MOUTH_START + len(LIPS_INNER), dtype=np.int32)), np.int32)
 
 
-def with_rings(mesh: FloatArray, shaped: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mesh points with the surroundings' rings behind them, at the actor's and at the twin's places."""
+def with_rings(mesh: FloatArray, shaped: FloatArray, held: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+    """Mesh points with the surroundings' rings and the mouth's inside behind them, at the actor's and the twin's.
+
+    Args:
+        held: `(36,) float32` 0..1 at the outline's points (`topology.OVAL`): how much of the shift the surroundings
+            leave out there, because what is before them must stay in its place.
+    """
     middle = mesh[_MIDDLE]
     outwards = mesh[OVAL] - middle
     shift = shaped[OVAL] - mesh[OVAL]
-    actor = [mesh, *(middle + outwards * np.float32(reach) for reach, _ in _RINGS)]
+    if held is not None:
+        shift *= (1 - _spread(held))[:, None]
+    actor = [mesh, *(middle + outwards * np.float32(reach) for reach, _ in _RINGS), inside_lips(mesh)]
     twin = [shaped, *(middle + outwards * np.float32(reach) + shift * np.float32(part) for reach, part in _RINGS)]
-    return np.concatenate(actor), np.concatenate(twin)
+    return np.concatenate(actor), np.concatenate([*twin, shaped[LIPS_INNER]])
+
+
+def _spread(held: FloatArray) -> FloatArray:
+    """The largest of each point and its neighbours on either side, so that the way back begins beside the thing."""
+    wide = np.maximum.reduce([np.roll(held, step) for step in range(-_HELD_BESIDE, _HELD_BESIDE + 1)])
+    return np.asarray((np.roll(wide, 1) + 2 * wide + np.roll(wide, -1)) / 4, np.float32)
 
 
 def pull_surroundings(
@@ -73,6 +90,6 @@ def pull_surroundings(
 ) -> None:
     """Pull the actor's own picture to the twin's outline, mouth and eyes, where the twin does not cover it."""
     seen = TRIANGLES[uncovered[TRIANGLES].any(axis=1)]
-    triangles = np.concatenate([_RING_TRIANGLES, seen, _OPENINGS])
+    triangles = np.concatenate([_RING_TRIANGLES, seen, _EYES, _MOUTH])
     far_to_near = np.argsort(-twin_points[triangles, 2].sum(axis=1), kind="stable")
     draw(pack(region), actor_points[:, :2] - corner, twin_points[:, :2] - corner, triangles[far_to_near], region)

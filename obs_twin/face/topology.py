@@ -44,6 +44,15 @@ OVAL = _indices(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 
                 152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
 LIPS_INNER = _indices(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 LIPS_OUTER = _indices(61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+# The lower lip in rows from its outer to its inner contour, each from corner to corner without the corners.
+LOWER_LIP = np.stack(
+    [
+        _indices(146, 91, 181, 84, 17, 314, 405, 321, 375),
+        _indices(77, 90, 180, 85, 16, 315, 404, 320, 307),
+        _indices(96, 89, 179, 86, 15, 316, 403, 319, 325),
+        _indices(95, 88, 178, 87, 14, 317, 402, 318, 324),
+    ]
+)
 # Each eye's opening: outer corner, lower lid to the inner corner, and back along the upper lid.
 RIGHT_EYE = _indices(33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 LEFT_EYE = _indices(263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)

@@ -1,7 +1,8 @@
 """The engine from OBS's side: found, started, listened to, restarted when it dies.
 
 A dead engine is started again at once; one that keeps dying young is started ever more slowly (up to 5 s), and the
-panel says so. An engine that says nothing for `SILENT_S` is taken for hung and killed.
+panel says so. An engine that says nothing for `SILENT_S` is taken for hung and killed; before its first word it has
+`BEGINS_WITHIN_S`, since opening its libraries takes long on a busy computer, and the longest after an update.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from obs_twin.link.paths import ensure, user_dirs
 
 ROOT = Path(__file__).resolve().parents[2]
 SILENT_S = 15.0
+BEGINS_WITHIN_S = 180.0
 YOUNG_S = 1.5
 MAX_BACKOFF_S = 5.0
 
@@ -116,8 +118,9 @@ class EngineProcess:
                 self._not_before_s = now + self._backoff_s
                 self.problem = f"the engine stopped (status {process.returncode}) and is being restarted"
                 self._log(f"{self.problem}; see {user_dirs().logs / 'engine.log'}")
-        elif process is not None and now - self._last_heard_s > SILENT_S:
-            self._log(f"the engine has been silent for {SILENT_S:.0f} s: killing it")
+        elif process is not None and now - self._last_heard_s > (SILENT_S if self.ready else BEGINS_WITHIN_S):
+            self._log(f"the engine has been silent for {now - self._last_heard_s:.0f} s: killing it")
+            self._last_heard_s = now
             process.kill()
         if self._wanted and self._process is None and now >= self._not_before_s:
             self._spawn(now)

@@ -73,6 +73,12 @@ class Pane:
             self.handle, key.encode(), label.encode(), libobs.PATH_FILE, b"Pictures (*.png *.jpg *.jpeg *.webp)", None
         )
 
+    def group(self, key: str, title: str) -> Pane:
+        """A frame with a title, to be filled."""
+        inner = Pane(self.obs)
+        self.obs.obs_properties_add_group(self.handle, key.encode(), title.encode(), libobs.GROUP_NORMAL, inner.handle)
+        return inner
+
     def delay(self) -> None:
         """The one delay, the same slider in each pane."""
         prop = self.obs.obs_properties_add_int_slider(
@@ -209,10 +215,11 @@ class FaceFilter(VideoFilter):
     def fill(self, pane: Pane) -> None:
         self.twin_choice(pane)
         pane.delay()
-        pane.slider("likeness", "Likeness", 0.0, 1.0, 0.05)
-        pane.slider("colour_match", "Match the room's light", 0.0, 1.0, 0.05)
         if self.host.face_kind(str(self.values.get("twin", ""))) == "dfm":
-            dfm_controls.fill(pane)
+            dfm_controls.fill(pane.group("dfm", "DeepFaceLab model"))
+        else:
+            pane.slider("likeness", "Likeness", 0.0, 1.0, 0.05)
+            pane.slider("colour_match", "Match the room's light", 0.0, 1.0, 0.05)
         pane.choice(
             "failure_policy",
             "When the twin cannot be shown",
@@ -282,6 +289,7 @@ class VoiceFilter(TwinFilter):
         ("converter", str),
         ("pitch_semitones", float),
         ("spoken_notice", bool),
+        ("notice_minutes", float),
         ("disclosure_off_reason", str),
         *((f"say_line_{number}", str) for number in range(1, SAY_LINES + 1)),
     )
@@ -332,13 +340,15 @@ class VoiceFilter(TwinFilter):
             "The light voice needs no network and half the processor, and sounds less like the target.",
         )
         pane.slider("pitch_semitones", "Pitch (semitones)", -12.0, 12.0, 0.5)
-        rvc = self.host.voice_state(self).get("rvc")
+        rvc = self.host.engine_state(self).get("rvc")
         if rvc:
-            rvc_pane.fill(pane, self.source, rvc)
+            rvc_pane.fill(pane.group("rvc", "RVC voice"), self.source, rvc)
         pane.check("spoken_notice", "Spoken notice when virtual camera, stream or recording starts")
+        pane.slider("notice_minutes", "Say it again every (minutes)", 5.0, 60.0, 5.0)
         pane.text("disclosure_off_reason", "Reason, if the notice is off")
+        lines = pane.group("say_lines", "Lines that the twin says when you press a key (see Settings > Hotkeys)")
         for number in range(1, SAY_LINES + 1):
-            pane.text(f"say_line_{number}", f"Prepared line {number} (its key is set in Settings > Hotkeys)")
+            lines.text(f"say_line_{number}", f"Line {number}")
 
 
 class _Type:
@@ -394,6 +404,7 @@ DEFAULTS: dict[str, dict[str, bool | float | str]] = {
         "converter": "own",
         "pitch_semitones": 0.0,
         "spoken_notice": True,
+        "notice_minutes": 10.0,
         "disclosure_off_reason": "",
         **{f"say_line_{number}": "" for number in range(1, SAY_LINES + 1)},
     },

@@ -11,6 +11,7 @@ over a call into libobs.
 from __future__ import annotations
 
 import atexit
+import re
 import sys
 import threading
 import time
@@ -35,6 +36,7 @@ REST_NS = 300_000_000
 """A source that changes its format all the time gets the card, not a ring for each change."""
 RETIRE_S = 2.0
 """A ring that a hot path may just be using is unmapped this much later."""
+NUMBER = re.compile(r"[-+]?\d[\d.]*")
 LIVE_EVENTS = ("virtualcam_started", "streaming_started", "recording_started")
 
 
@@ -75,7 +77,8 @@ class Host:
         self._running = False
         self._thread: threading.Thread | None = None
         self._script_loaded = False
-        self._pane_text: dict[int, str] = {}
+        self._live: set[str] = set()
+        self._pane_shape: dict[int, list[str]] = {}
 
     # ---- the script ---------------------------------------------------------------------------------------------
 
@@ -97,7 +100,11 @@ class Host:
         if event == "exit":
             self.stop()
             return
+        output, _, state = event.rpartition("_")
+        if state == "stopped":
+            self._live.discard(output)
         if event in LIVE_EVENTS:
+            self._live.add(output)
             until = time.monotonic_ns() + int(SLATE_S * 1e9)
             for attached in list(self._video.values()):
                 stream = attached.stream
@@ -121,8 +128,12 @@ class Host:
         """Say a prepared line (1 to `filters.SAY_LINES`) with the twin's voice, on each source that has one."""
         self.engine.send({"type": "say", "line": number})
 
-    def panel_text(self) -> tuple[str, int]:
-        """State for the script's panel: text, and how bad it is."""
+    def say_notice(self) -> None:
+        """Say the spoken notice now, on each source that has a twin's voice."""
+        self.engine.send({"type": "event", "event": "say_notice"})
+
+    def panel_text(self) -> tuple[tuple[str, int], str]:
+        """State for the script's panel: what is wrong (empty if nothing is) and how bad that is, and the rest."""
         return panel.overview(self)
 
     # ---- the filters (user interface thread, or OBS's loading) ----------------------------------------------------
@@ -243,11 +254,12 @@ class Host:
                 return panel.filter_text(self, twin_filter, attached.number, attached.stream)
         return "Waiting for the first picture or sound of this source.", libobs.TEXT_INFO_NORMAL
 
-    def voice_state(self, twin_filter: filters.TwinFilter) -> dict[str, Any]:
-        """What the engine says of this filter's voice; empty before it has said anything."""
+    def engine_state(self, twin_filter: filters.TwinFilter) -> dict[str, Any]:
+        """What the engine says of this filter; empty before it has said anything."""
         for attached in self._all():
             if twin_filter in attached.filters:
-                state: dict[str, Any] = self.status.get("streams", {}).get(str(attached.number), {}).get("voice", {})
+                streams = self.status.get("streams", {})
+                state: dict[str, Any] = streams.get(str(attached.number), {}).get(twin_filter.kind, {})
                 return state
         return {}
 
@@ -267,7 +279,8 @@ class Host:
     def _engine_started(self) -> None:
         """A new engine knows nothing: tell it everything."""
         name, device = self.obs.monitoring_device()
-        self.engine.send({"type": "hello", "monitoring_device": device, "monitoring_name": name})
+        live = sorted(self._live)
+        self.engine.send({"type": "hello", "monitoring_device": device, "monitoring_name": name, "live": live})
         self._tell_delay()
         self._tell_use()
         for attached in self._all():
@@ -409,15 +422,23 @@ class Host:
 
     def _tell_panes(self) -> None:
         """Ask OBS to redraw the panes of filters whose state text changed in kind (not in its figures)."""
+        for attached in self._all():
+            if isinstance(attached.stream, VideoStream):
+                attached.stream.steady.look(attached.stream.showing, time.monotonic())
         with self._lock:
             known = list(self._filters)
         for twin_filter in known:
             text, _level = self.filter_state(twin_filter)
-            headline = text.split("\n", 1)[0] + str(len(self.twins))
+            note = str(self.engine_state(twin_filter).get("note", ""))
+            shape = [text.split("\n", 1)[0], str(len(self.twins)), NUMBER.sub("", note)]
             if twin_filter.kind == "face":
-                headline += self.face_kind(str(twin_filter.values.get("twin", "")))
-            if self._pane_text.get(twin_filter.source) != headline:
-                self._pane_text[twin_filter.source] = headline
+                shape.append(self.face_kind(str(twin_filter.values.get("twin", ""))))
+            elif twin_filter.kind == "voice":
+                voice = self.engine_state(twin_filter)
+                shape += [str(bool(voice.get(part))) for part in ("rvc", "delays")]
+                shape += [NUMBER.sub("", str(line)) for line in voice.get("advice") or ()]
+            if self._pane_shape.get(twin_filter.source) != shape:
+                self._pane_shape[twin_filter.source] = shape
                 if twin_filter in self._filters:
                     self.obs.obs_source_update_properties(twin_filter.source)
 

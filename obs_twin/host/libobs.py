@@ -25,6 +25,7 @@ TEXT_DEFAULT, TEXT_INFO = 0, 3
 TEXT_INFO_NORMAL, TEXT_INFO_WARNING, TEXT_INFO_ERROR = 0, 1, 2
 PATH_FILE = 0
 COMBO_LIST, COMBO_FORMAT_STRING = 2, 3
+GROUP_NORMAL = 1
 
 
 class Frame(ctypes.Structure):
@@ -160,6 +161,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "obs_properties_add_int_slider": (_P, (_P, _str, _str, _int, _int, _int)),
     "obs_properties_add_float_slider": (_P, (_P, _str, _str, _double, _double, _double)),
     "obs_properties_add_text": (_P, (_P, _str, _str, _int)),
+    "obs_properties_add_group": (_P, (_P, _str, _str, _int, _P)),
     "obs_properties_add_path": (_P, (_P, _str, _str, _int, _str, _str)),
     "obs_properties_add_list": (_P, (_P, _str, _str, _int, _int)),
     "obs_property_list_add_string": (_size, (_P, _str, _str)),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from obs_twin.host.filters import TwinFilter
     from obs_twin.host.host import Host
 
+PANE_ONLY = ("Model:", "Runs on:", "Delay:", "Frames not")
 COUNTER_WORDS = {
     "late": "stood in by a neighbour (the engine was late)",
     "not_finished": "nothing finished in time",
@@ -26,20 +27,29 @@ COUNTER_WORDS = {
     "silent": "silence before the first voice",
 }
 
+VIEWERS_GET = {
+    "fallback": "Viewers do not get the twin now: no face is seen, or it is turned away or covered.",
+    "card": "Viewers get the card now: pictures are not finished in time. Raise the delay, close other programs, or "
+    "use a smaller picture.",
+    "hold": "Viewers get the last twin picture now: pictures are not finished in time.",
+}
+"""What to do about it, where a stream has shown something else than the twin for some time."""
 
-def overview(host: Host) -> tuple[str, int]:
-    """The whole state in a few lines, and its level."""
+
+def overview(host: Host) -> tuple[tuple[str, int], str]:
+    """((what needs doing, its level), the rest of the state), in a few lines each."""
     if host.engine.problem:
-        return f"Engine: {host.engine.problem}.", TEXT_INFO_ERROR
+        return (f"Engine: {host.engine.problem}.", TEXT_INFO_ERROR), ""
     if not host.engine.ready:
-        return "Engine: starting ...", TEXT_INFO_WARNING
+        return ("Engine: starting ... (after an update this may take a minute)", TEXT_INFO_WARNING), ""
     lines = [f"Engine: running (restarted {host.engine.restarts} times)", _delay_line(host)]
+    trouble: list[str] = []
     level = TEXT_INFO_NORMAL
     if host.panic:
-        lines.append("PANIC is on: viewers see the card and hear nothing.")
+        trouble.append("PANIC is on: viewers see the card and hear nothing.")
         level = TEXT_INFO_WARNING
     if host.reveal:
-        lines.append("REVEAL is on: viewers see and hear the real person.")
+        trouble.append("REVEAL is on: viewers see and hear the real person.")
         level = TEXT_INFO_WARNING
     streams = host.attached_streams()
     if not streams:
@@ -49,14 +59,14 @@ def overview(host: Host) -> tuple[str, int]:
             text, filter_level = filter_text(host, twin_filter, number, stream)
             title = {"face": "Twin Face", "voice": "Twin Voice", "background": "Twin Background"}[twin_filter.kind]
             # What viewers get, consent and figures; the filter's own pane has the rest.
-            brief = [line for line in text.split("\n") if not line.startswith(("Runs on:", "Delay:", "Frames not"))]
-            lines.append(f"\n{title} on {stream.name}: " + "\n    ".join(brief))
+            brief = [line for line in text.split("\n") if not line.startswith(PANE_ONLY)]
+            (trouble if filter_level else lines).append(f"\n{title} on {stream.name}: " + "\n    ".join(brief))
             level = max(level, filter_level)
             if not host.obs.obs_source_enabled(twin_filter.source) and twin_filter.kind != "background":
                 what = "face" if twin_filter.kind == "face" else "voice"
-                lines.append(f"This filter is switched OFF: viewers get the real {what}.")
+                trouble.append(f"{title} on {stream.name} is switched OFF: viewers get the real {what}.")
                 level = TEXT_INFO_ERROR
-    return "\n".join(lines), level
+    return ("\n".join(trouble).strip(), level), "\n".join(lines)
 
 
 def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoStream | SoundStream) -> tuple[str, int]:
@@ -68,11 +78,18 @@ def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoS
         return stream.problem, TEXT_INFO_ERROR
     if state.get("problem"):
         return str(state["problem"]), TEXT_INFO_ERROR
-    lines = [str(state.get("headline") or "Starting ...")]
+    trouble = ""
+    if isinstance(stream, VideoStream) and twin_filter.kind == "face" and state.get("headline"):
+        trouble = VIEWERS_GET.get(stream.steady.showing, "")
+    lines = [trouble or str(state.get("headline") or "Starting ...")]
+    if state.get("note"):
+        lines.append(str(state["note"]))
     if state.get("consent"):
-        lines.append(f"Consent: {state['consent']}")
+        lines.append(f"Consent: {str(state['consent']).removeprefix('consent ')}")
     if state.get("figures"):
         lines.append(str(state["figures"]))
+    if state.get("bound"):
+        lines.append(f"Model: {str(state['bound']).removeprefix('Voice: ')}")
     if state.get("provider"):
         lines.append(f"Runs on: {state['provider']}")
     lines.append(_delay_line(host))
@@ -81,7 +98,8 @@ def filter_text(host: Host, twin_filter: TwinFilter, number: int, stream: VideoS
         lines.append("Frames not from the twin - " + "; ".join(counted))
     if isinstance(stream, SoundStream) and stream.counts.get("late"):
         lines.append(f"Silence because the voice was not ready in time: {stream.counts['late']} packets")
-    return "\n".join(lines), TEXT_INFO_WARNING if state.get("warning") else TEXT_INFO_NORMAL
+    lines += [str(line) for part in ("device", "advice") for line in state.get(part) or ()]
+    return "\n".join(lines), TEXT_INFO_WARNING if trouble or state.get("warning") else TEXT_INFO_NORMAL
 
 
 def voice_delays(host: Host, number: int) -> list[str]:

@@ -25,7 +25,7 @@ SLIDERS = (
     ("proposed_pitch_hz", "The voice's usual pitch (Hz; 0 leaves yours)", 0.0, 600.0, 5.0),
 )
 F0_METHODS = (
-    ("RMVPE where the twin brings it", "auto"),
+    ("RMVPE if the twin has it, else swift-f0", "auto"),
     ("RMVPE", "rmvpe"),
     ("swift-f0", "swift-f0"),
     ("Harvest", "harvest"),

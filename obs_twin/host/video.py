@@ -95,6 +95,24 @@ class OwnFrame:
         return three[turn % 3]
 
 
+class Steady:
+    """What has been shown for some time: `VideoStream.showing` may change with each frame."""
+
+    AFTER_S = 2.0
+
+    def __init__(self) -> None:
+        self.showing = ""
+        self._lately = ""
+        self._since_s = 0.0
+
+    def look(self, showing: str, now_s: float) -> None:
+        """Note what is shown now; called now and then."""
+        if showing != self._lately:
+            self._lately, self._since_s = showing, now_s
+        elif now_s - self._since_s >= self.AFTER_S:
+            self.showing = showing
+
+
 class VideoStream:
     """The crossing of one source."""
 
@@ -112,6 +130,7 @@ class VideoStream:
         self.last_frame_ns = 0
         self.made_ns = 0
         self.showing = "starting"
+        self.steady = Steady()
         self._clock = FrameClock()
         self._seen: set[str] = set()
         self._last_stamp = -1

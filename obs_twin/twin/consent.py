@@ -59,13 +59,17 @@ class Scope:
     def describe(self) -> str:
         """In plain words, for the statement and for `inspect`."""
         limits = [
-            ("the purposes", self.purposes),
-            ("the audiences", self.audiences),
-            ("the events", self.events),
-            ("the programs", self.apps),
+            ("purpose", self.purposes),
+            ("audience", self.audiences),
+            ("event", self.events),
+            ("program", self.apps),
         ]
-        words = [f"{label} {', '.join(values)}" for label, values in limits if values]
-        return "; ".join(words) if words else "live meetings, recordings and streams"
+        words = [
+            f"the {label if len(values) == 1 else label + 's'} {_and([f'{value!r}' for value in values])}"
+            for label, values in limits
+            if values
+        ]
+        return f"{_and(words)} only" if words else "live meetings, recordings and streams"
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,9 @@ class Use:
                 continue
             names = ", ".join(repr(name) for name in allowed)
             if given is None:
-                return f"the consent is limited to the {what}: {names}; state which {what} this is"
+                return f"it is limited to the {what} {names}, and nobody has said yet which {what} this is"
             if given.strip().casefold() not in {name.casefold() for name in allowed}:
-                return f"the consent is limited to the {what}: {names}; this is {given!r}"
+                return f"it is limited to the {what} {names}, and this is {given!r}"
         return ""
 
 

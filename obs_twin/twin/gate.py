@@ -59,8 +59,9 @@ def check_consent(
         outside = scope.outside(record.scope)
         if outside:
             raise ConsentScope(
-                f"{record.subject_name}'s consent does not cover this use: {outside}. Ask for a record that "
-                f"covers it: obs-twin twin renew {manifest.name}"
+                f"{record.subject_name}'s consent does not cover this use: {outside}. In OBS, say it under Tools > "
+                "Scripts > 'What this is used for'. If it is another use, ask for a new consent: obs-twin twin renew "
+                f"{manifest.name}"
             )
 
 

@@ -38,6 +38,8 @@ AGAIN_TOKENS = 10
 LEAST_LEFT_SAMPLES = MEL_LEAD * MEL_HOP + MEL_WINDOW // 2 + (AGAIN_TOKENS + 1) * TOKEN
 """What a block's sound has to begin before its first frame."""
 LEAST_SAMPLES = 3 * HEAR_FRAME
+SILENT_TOKENS = 5
+"""Silence that Whisper hears after what there is: it knows sound that is followed by silence, not sound that is torn."""
 PRIOR_LOUDEST, RANGE = -1.0, 8.0  # powers of ten
 FORGET_PER_TOKEN = 0.0006  # 0.3 dB a second
 
@@ -83,7 +85,7 @@ class Ear:
         final, end = ((first + n) * HEAR_FRAME // TOKEN for n in (frames, frames + right_frames))
         final = max(self._next, final - AGAIN_TOKENS)
         feeds = {"mel": self._mel(x, x_start, 2 * self._next - MEL_LEAD, 2 * end)}
-        made, *_ = [self._run(memory, feeds, final - self._next) for memory in self._memories]
+        made, *_ = [self._run(memory, feeds, final - self._next)[: end - self._next] for memory in self._memories]
         tokens = np.concatenate([self._tokens, made])
         tokens_start = self._next - len(self._tokens)
         self._tokens = tokens[max(0, final - tokens_start - FEATURES_KEPT_TOKENS) : final - tokens_start]
@@ -137,6 +139,7 @@ class Ear:
         power = np.abs(np.fft.rfft(windows * hann, axis=1)) ** 2
         levels = np.log10(np.maximum(filters @ power.T.astype(np.float32), 1e-10))
         self._loudest = max(float(levels.max()), self._loudest - FORGET_PER_TOKEN * (end - first) / 2)
+        levels = np.pad(levels, ((0, 0), (0, 2 * SILENT_TOKENS)), constant_values=-np.inf)
         return np.asarray((np.maximum(levels, self._loudest - RANGE) + 4.0) / 4.0, np.float32)[None]
 
 

@@ -54,41 +54,41 @@ def check_onnx(path: Path, what: str) -> OnnxContents:
 
     Args:
         path: the file.
-        what: what it is to be, for the messages ("the RVC voice").
+        what: what it is to be, for the messages ("the RVC voice"); may name the file itself.
 
     Raises:
         ModelError: unreadable, no ONNX model, truncated; with numbers in other files, operations that need foreign
             code, or tensors of absurd size. The message says what was expected, what was found and what to do.
     """
+    what = what[:1].upper() + what[1:]
+    named = what if path.name in what else f"{what} {path.name}"
     try:
         size = path.stat().st_size
         if not path.is_file():
             raise ModelError(f"{what}: {path} is not a file.")
         if size == 0:
-            raise ModelError(f"{what}: {path.name} is empty. Get it again from where it came from.")
+            raise ModelError(f"{named} is empty. Get it again from where it came from.")
         if size > MAX_FILE_BYTES:
             raise ModelError(
-                f"{what}: {path.name} has {size / 1e9:.1f} GB; an ONNX model in one file has at most 2 GB. This is "
-                "some other file."
+                f"{named} has {size / 1e9:.1f} GB; an ONNX model in one file has at most 2 GB. This is some other file."
             )
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-            return _Walk(raw, path.name, what).model()
+            return _Walk(raw, named).model()
     except OSError as error:
         raise ModelError(f"{what}: {path} cannot be read: {error.strerror or error}.") from error
     except _Malformed as error:
         raise ModelError(
-            f"{what}: {path.name} is not a whole ONNX model ({error}). The file is truncated, damaged or of another "
-            "kind (a .pth checkpoint must be exported to ONNX first). Get it again, or export it again."
+            f"{named} is not a whole ONNX model ({error}). The file is truncated, damaged or of another kind (a .pth "
+            "checkpoint must be exported to ONNX first). Get it again, or export it again."
         ) from error
 
 
 class _Walk:
     """One pass over the bytes of a ModelProto (onnx/onnx.proto); numbers in the code are its field numbers."""
 
-    def __init__(self, raw: mmap.mmap, name: str, what: str) -> None:
+    def __init__(self, raw: mmap.mmap, named: str) -> None:
         self._raw = raw
-        self._name = name
-        self._what = what
+        self._named = named
         self._constants: dict[bytes, list[int]] = {}
         self.found = OnnxContents()
 
@@ -242,7 +242,7 @@ class _Walk:
             )
 
     def _refuse(self, why: str) -> None:
-        raise ModelError(f"{self._what}: {self._name} is refused: {why}.")
+        raise ModelError(f"{self._named} is refused: {why}.")
 
     # ---- protocol buffers ---------------------------------------------------------------------------------------
 

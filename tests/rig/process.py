@@ -34,6 +34,13 @@ def raise_priority(nice: int) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
+def raise_session(nice: int) -> None:
+    """The same for the calling process's session: where Linux groups processes by session (autogroup), niceness counts
+    only inside of a group, and each group gets as much of the processor as any other."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(nice))
+
+
 class Child:
     """A process in a process group of its own, with its output in a file; killed when the rig is."""
 
@@ -49,6 +56,7 @@ class Child:
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if nice is not None:
                 raise_priority(nice)
+                raise_session(nice)
 
         self.log_path = log_path
         with log_path.open("wb") as log:

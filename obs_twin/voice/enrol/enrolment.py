@@ -10,7 +10,7 @@ Only training needs PyTorch; it is imported when it is needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ import numpy as np
 
 from obs_twin.voice.activity import SpeechDetector
 from obs_twin.voice.content import ContentEncoder
-from obs_twin.voice.enrol.material import duration_s, prepare
+from obs_twin.voice.enrol.material import duration_s, in_range_of, prepare
 from obs_twin.voice.enrol.selection import Selection
 from obs_twin.voice.enrol.speech import Stretch
 from obs_twin.voice.enrol.weights import read_weights, write_decoder
@@ -49,6 +49,7 @@ class Tools:
 
     detector: SpeechDetector
     embedder: SpeakerEmbedder
+    speaker: Path
     encoder: ContentEncoder
     adapter: Path
     base: Path
@@ -64,6 +65,7 @@ class Tools:
         return Tools(
             SpeechDetector(store.path("silero_vad")),
             SpeakerEmbedder(store.path("resemblyzer")),
+            store.path("resemblyzer"),
             ContentEncoder(derived_path(ENCODER, store), adapter),
             adapter,
             derived_path("hibari_decoder", store),
@@ -99,6 +101,7 @@ def enrol(
     tools: Tools,
     folder: Path,
     *,
+    others: Sequence[F32] = (),
     plan: Plan,
     listening: Callable[[float], None] | None = None,
     training: Callable[[Progress], None] | None = None,
@@ -110,6 +113,8 @@ def enrol(
     Args:
         selection: what to learn from.
         folder: must exist.
+        others: what other people say, each (N,) at 24 kHz, so that the voice is also learnt for what the converter
+            hears in them; half a minute in several voices does much.
         plan: how long and how.
         listening, training: called with the progress of the two parts.
 
@@ -117,12 +122,17 @@ def enrol(
         VoiceModelError: the recordings have no measurable voice, or the training diverged.
         ImportError: PyTorch is not installed.
     """
+    from obs_twin.voice.enrol.likeness import Likeness
     from obs_twin.voice.enrol.train import Trainer
 
     sounds = levelled(selection.used)
     target = measure(sounds)
+    others_said = [in_range_of(target, item) for item in prepare(others, tools.encoder, altered=1)]
     material = prepare(sounds, tools.encoder, done=listening)
-    trainer = Trainer(read_weights(tools.base), material, plan, checkpoint=folder / "checkpoint.pt")
+    likeness = Likeness(tools.speaker, selection.voice)
+    trainer = Trainer(
+        read_weights(tools.base), material, others_said, likeness, plan, checkpoint=folder / "checkpoint.pt"
+    )
     trained = trainer.run(training)
     notes = {
         "format": FORMAT,

@@ -8,14 +8,14 @@ differs as it will differ when somebody else speaks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyworld
 import soxr
 
 from obs_twin.voice.content import ContentEncoder
-from obs_twin.voice.model import F32, F64
+from obs_twin.voice.model import F32, F64, VoiceSettings
 from obs_twin.voice.neural_grid import (
     FRAME_S,
     HEAR_FRAME,
@@ -26,7 +26,8 @@ from obs_twin.voice.neural_grid import (
     STEP_S,
     STEPS_PER_FRAME,
 )
-from obs_twin.voice.neural_pitch import track
+from obs_twin.voice.neural_pitch import PitchMap, track
+from obs_twin.voice.target import VoiceTarget
 
 HEARD_RMS = 0.06
 """To which the encoder's input is brought: speech that peaks at about 0.3."""
@@ -64,15 +65,20 @@ class Material:
 
 
 def prepare(
-    stretches: Sequence[F32], encoder: ContentEncoder, *, seed: int = 0, done: Callable[[float], None] | None = None
+    stretches: Sequence[F32],
+    encoder: ContentEncoder,
+    *,
+    altered: int = ALTERED_VERSIONS,
+    seed: int = 0,
+    done: Callable[[float], None] | None = None,
 ) -> list[Material]:
-    """Material from stretches of one person's speech, each (N,) at 24 kHz.
+    """Material from stretches of speech, each (N,) at 24 kHz, with up to `altered` altered versions of each.
 
     `done` is called with the share of the work that is done, 0..1.
     """
     random = np.random.default_rng(seed)
     frames = sum(len(stretch) // (MAKE_STEP * STEPS_PER_FRAME) for stretch in stretches)
-    altered = min(ALTERED_VERSIONS, max(1, MOST_ALTERED_FRAMES // max(1, frames)))
+    altered = min(altered, max(1, MOST_ALTERED_FRAMES // max(1, frames)))
     material = []
     for index, stretch in enumerate(stretches):
         material.append(hear(stretch, encoder, random, altered))
@@ -93,6 +99,14 @@ def hear(stretch: F32, encoder: ContentEncoder, random: np.random.Generator, alt
     versions = [Version(content.content, content.energy)]
     versions += [_altered(heard, frames, encoder, random) for _ in range(altered)]
     return Material(sound, f0_hz.astype(np.float32), tuple(versions))
+
+
+def in_range_of(target: VoiceTarget, material: Material) -> Material:
+    """The same, its pitch moved into the target's range as the converter does it."""
+    pitch = PitchMap(target, VoiceSettings())
+    f0_hz = material.f0_hz.astype(np.float64)
+    pitch.learn(f0_hz)
+    return replace(material, f0_hz=pitch.to_target(f0_hz).astype(np.float32))
 
 
 def _refined(sound: F32, f0_hz: F64) -> F64:

@@ -71,11 +71,20 @@ class Decoder(nn.Module):
     def forward(self, content: Tensor, f0_hz: Tensor, energy: Tensor) -> tuple[Tensor, ...]:
         """(B, 128, F), (B, F), (B, F) to log-magnitude and phase of the harmonics, log-magnitude of the noise,
         log-magnitude and phase of the rest: five times (B, 601, F)."""
+        return self.parts(self.features(content, f0_hz, energy))
+
+    def features(self, content: Tensor, f0_hz: Tensor, energy: Tensor) -> Tensor:
+        """What the head makes the spectrum from: (B, F, 256)."""
         pitch = torch.log1p(functional.relu(f0_hz)) / 5
         x = self.dec_in(torch.cat([content, pitch[:, None], energy[:, None] / 5], 1))
         for block in self.dec:
             x = block(x)
-        y: Tensor = self.head(self.dec_norm(x.transpose(1, 2)))
+        y: Tensor = self.dec_norm(x.transpose(1, 2))
+        return y
+
+    def parts(self, features: Tensor) -> tuple[Tensor, ...]:
+        """(B, F, 256) to the five parts."""
+        y: Tensor = self.head(features)
         return torch.split(y.transpose(1, 2), BINS, 1)
 
 

@@ -1,5 +1,8 @@
 """Training the decoder on one voice: crops of the recordings, AdamW, a cosine schedule, averaged weights.
 
+What is learnt is the voice's envelope (`timbre`), so that the recordings are met (`losses`) and the speaker encoder
+recognises the person (`likeness`), in what is made from their own recordings and in what other people said.
+
 The time that is left decides the schedule, not a number of steps, so that a slow machine finishes too. Every half
 minute all that is needed to go on is written to a checkpoint.
 """
@@ -17,8 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from obs_twin.voice.enrol.losses import SpectralDistance
+from obs_twin.voice.enrol.features import FeatureRow
+from obs_twin.voice.enrol.likeness import Likeness
+from obs_twin.voice.enrol.losses import MelDistance
 from obs_twin.voice.enrol.material import Material
 from obs_twin.voice.enrol.network import (
     HOP,
@@ -29,8 +35,8 @@ from obs_twin.voice.enrol.network import (
     pulse_spectra,
     random_phases,
     to_sound,
-    weights_of,
 )
+from obs_twin.voice.enrol.timbre import Timbre
 from obs_twin.voice.enrol.weights import Weights
 from obs_twin.voice.model import F32, VoiceModelError
 
@@ -49,22 +55,25 @@ class Plan:
     seconds: time to train for, in all sessions together.
     steps: the end if it comes sooner than the time.
     threads: processor threads.
-    altered_share: of the crops, how many are heard through an altered version.
-    learnt_share: of the weights that come out; the rest stays the untrained decoder's. A little of it costs hardly any
-        likeness and keeps its clean sound (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    batch, others: crops of the recordings, and of other people's speech, in a step.
+    crop_frames: their length; 128 are the 1.6 s that the speaker encoder is used to.
+    altered_share: of the crops of the recordings, how many are heard through an altered version.
+    likeness, calm: weights, beside the distance of spectra, of the speaker encoder's opinion, and of the learnt
+        envelope staying calm from step to step.
     """
 
     seconds: float
     steps: int | None = None
     threads: int = 2
-    batch: int = 6
-    crop_frames: int = 120
-    learning_rate: float = 5e-4
+    batch: int = 4
+    others: int = 4
+    crop_frames: int = 128
+    learning_rate: float = 3e-3
     lowest_rate: float = 0.02
     weight_decay: float = 0.01
-    content_noise: float = 0.02
-    altered_share: float = 0.3
-    learnt_share: float = 0.8
+    altered_share: float = 0.4
+    likeness: float = 2.0
+    calm: float = 2.0
     seed: int = 0
 
 
@@ -90,12 +99,21 @@ class Trained:
 
 
 class Trainer:
-    """One training. `run` may be interrupted (KeyboardInterrupt) and taken up again from its checkpoint."""
+    """One training. `run` may be interrupted (KeyboardInterrupt) and taken up again from its checkpoint.
+
+    Args:
+        base: weights of the untrained decoder.
+        material: the person's speech.
+        others: what other people said, their pitch already in the person's range; its sound is not used. May be empty.
+        likeness: knows the person.
+    """
 
     def __init__(
         self,
         base: Weights,
         material: Sequence[Material],
+        others: Sequence[Material],
+        likeness: Likeness,
         plan: Plan,
         *,
         checkpoint: Path | None = None,
@@ -104,15 +122,18 @@ class Trainer:
             raise VoiceModelError("there is nothing to train on")
         torch.set_num_threads(plan.threads)
         self._plan = plan
-        self._material = material
         self._base = base
         self._checkpoint = checkpoint
         self._random = np.random.default_rng(plan.seed)
         self._noise = torch.Generator().manual_seed(plan.seed)
-        self._distance = SpectralDistance()
+        self._distance = MelDistance()
+        self._likeness = likeness
         self._window = torch.hann_window(N_FFT)
-        self._model = Decoder()
-        load_weights(self._model, base)
+        self._decoder = Decoder().requires_grad_(False)
+        load_weights(self._decoder, base)
+        self._own = FeatureRow.of(material, self._decoder)
+        self._others = FeatureRow.of(others, self._decoder) if others else None
+        self._model = Timbre()
         self._average = copy.deepcopy(self._model)
         self._optimiser = torch.optim.AdamW(
             self._model.parameters(), lr=plan.learning_rate, betas=(0.8, 0.98), weight_decay=plan.weight_decay
@@ -120,9 +141,7 @@ class Trainer:
         self._step = 0
         self._done_s = 0.0
         self._losses: list[float] = []
-        frames = np.array([len(item.f0_hz) for item in material], np.float64)
-        self._shares = frames / frames.sum()
-        self._fingerprint = f"{len(material)}:{int(frames.sum())}:{sum(float(i.sound.sum()) for i in material):.4f}"
+        self._fingerprint = f"{len(material)}:{len(self._own.f0_hz)}:{float(self._own.sound.double().sum()):.4f}"
 
     def run(self, report: Callable[[Progress], None] | None = None) -> Trained:
         """Train until the plan is fulfilled.
@@ -138,7 +157,6 @@ class Trainer:
             raise
 
     def _run(self, report: Callable[[Progress], None] | None) -> Trained:
-        self._model.train()
         saved_s = self._done_s
         before = time.perf_counter()
         while not self._finished():
@@ -157,9 +175,7 @@ class Trainer:
                 report(Progress(self._step, self._done_s, self._left_s(), recent))
         self._save()
         first, last = self._losses[:10], self._losses[-30:]
-        share = np.float32(self._plan.learnt_share)
-        learnt = weights_of(self._average)
-        weights = {name: share * learnt[name] + (1 - share) * self._base[name] for name in learnt}
+        weights = self._average.into(self._base)
         return Trained(weights, self._step, self._done_s, float(np.mean(first)), float(np.mean(last)))
 
     def _learn(self) -> float:
@@ -167,12 +183,15 @@ class Trainer:
         rate = plan.learning_rate * self._rate()
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        content, f0_hz, energy, recording = self._batch()
-        content = content + plan.content_noise * torch.randn(content.shape, generator=self._noise)
-        pulses = pulse_spectra(f0_hz, self._window, self._noise)
-        spectrum, noise = excite(self._model(content, f0_hz, energy), pulses)
-        made = to_sound(spectrum + noise * random_phases(noise, self._noise), self._window)
-        loss = self._distance(made, recording)
+        features, f0_hz, recording = self._batch()
+        added = self._model(features)
+        made = self._render(features, f0_hz, added)
+        own = len(recording)
+        alike = self._likeness(made)
+        loss = self._distance(made[:own], recording) + plan.likeness * (1 - alike[:own].mean())
+        if own < len(made):
+            loss = loss + plan.likeness * (1 - alike[own:].mean())
+        loss = loss + plan.calm * (added[..., 1:] - added[..., :-1]).abs().mean()
         self._optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), CLIP)
@@ -184,19 +203,27 @@ class Trainer:
                 mean.lerp_(value, 1 - decay)
         return float(loss.detach())
 
-    def _batch(self) -> tuple[torch.Tensor, ...]:
-        """Crops, content (B, 128, F), F0 (B, F), energy (B, F), sound (B, F * 300)."""
-        frames = min(self._plan.crop_frames, *(len(item.f0_hz) for item in self._material))
-        rows = []
-        for index in self._random.choice(len(self._material), self._plan.batch, p=self._shares):
-            item = self._material[index]
-            start = int(self._random.integers(0, len(item.f0_hz) - frames + 1))
-            part = slice(start, start + frames)
-            altered = len(item.versions) > 1 and self._random.random() < self._plan.altered_share
-            version = item.versions[int(self._random.integers(1, len(item.versions))) if altered else 0]
-            sound = item.sound[start * HOP : (start + frames) * HOP]
-            rows.append((version.content[part].T, item.f0_hz[part], version.energy[part], sound))
-        return tuple(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+    def _render(self, features: Tensor, f0_hz: Tensor, added: Tensor) -> Tensor:
+        """Sound (B, F * HOP)."""
+        parts = self._model.colour(self._decoder.parts(features), added)
+        spectrum, noise = excite(parts, pulse_spectra(f0_hz, self._window, self._noise))
+        return to_sound(spectrum + noise * random_phases(noise, self._noise), self._window)
+
+    def _batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Crops, features (B + O, F, 256), F0 (B + O, F) of the recordings and of others, sound (B, F * HOP)."""
+        plan = self._plan
+        heard = [self._own] * plan.batch + ([self._others] * plan.others if self._others else [])
+        frames = min(plan.crop_frames, *(len(one.f0_hz) for one in heard))
+        features, f0_hz, sounds = [], [], []
+        for one in heard:
+            start = int(self._random.integers(0, len(one.f0_hz) - frames + 1))
+            altered = len(one.versions) > 1 and self._random.random() < plan.altered_share
+            version = one.versions[int(self._random.integers(1, len(one.versions))) if altered else 0]
+            features.append(version[start : start + frames].float())
+            f0_hz.append(one.f0_hz[start : start + frames])
+            if one is self._own:
+                sounds.append(one.sound[start * HOP : (start + frames) * HOP])
+        return torch.stack(features), torch.stack(f0_hz), torch.stack(sounds)
 
     def _fraction(self) -> float:
         by_time = self._done_s / self._plan.seconds

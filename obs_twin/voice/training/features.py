@@ -32,9 +32,9 @@ from obs_twin.voice.training.speech import SAMPLE_RATE_HZ, Utterance, speaking
 F32 = npt.NDArray[np.float32]
 HOP_SAMPLES = 400  # 25 ms
 SILENT_ENERGY = -8.0
-BLOCKS = ((4, 3), (4, 6), (4, 9), (8, 8), (10, 12), (20, 26), (60, 80))
+BLOCKS = ((4, 3), (4, 6), (4, 11), (8, 8), (10, 12), (20, 26), (60, 80))
 """How the stream is heard: frames in a block, frames after it. See `obs_twin.voice.plan`."""
-BLOCKS_SHARE = (0.1, 0.15, 0.25, 0.15, 0.15, 0.15, 0.05)
+BLOCKS_SHARE = (0.1, 0.1, 0.45, 0.1, 0.1, 0.1, 0.05)
 LATEST_PLACE = 900
 
 
