@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from obs_twin.face.mouth import inside_lips, shade_mouth
+from obs_twin.face.mouth import inside_lips, shade_mouth, soften_rim
 from obs_twin.face.topology import LIPS_INNER, LIPS_OUTER, MESH_POINTS
 
 
@@ -49,3 +49,18 @@ def test_shut_tiny_and_out_of_the_picture() -> None:
     assert (picture == 200).all()
     shade_mouth(picture, oval(40, 20), 240)
     assert picture[3, 3, 0] < 200
+
+
+def test_lips_end_softly_in_the_mouth_and_nothing_else_changes() -> None:
+    coverage = np.zeros((120, 160), np.uint8)
+    layer = np.full((120, 160, 3), 60, np.uint8)
+    coverage[20:41], layer[20:41] = 255, 180  # the upper lip, down to the contour
+    before = layer.copy()
+    contour = oval(80, 50) + np.array([80, 65], np.float32)
+    soften_rim(layer, coverage, contour, 240)
+    assert (coverage[20:43, 60:100] == 255).all()
+    assert not coverage[45:].any()
+    assert 90 < layer[41, 80, 0] < 150
+    np.testing.assert_array_equal(layer[55:85, 60:100], before[55:85, 60:100])
+    np.testing.assert_array_equal(layer[:35], before[:35])
+    soften_rim(layer, coverage, contour - 500, 240)

@@ -18,14 +18,14 @@ from obs_twin.twin.trust import LocalTrust
 from obs_twin.voice.resample import AlignedResampler
 from obs_twin.voice.saying import TwinSpeaker
 from tests import dfm_models, rvc_models
-from tests.rig.camera import PictureTap
+from tests.rig.camera import PictureTap, TappedFrame
 from tests.rig.sound import SAMPLE_RATE_HZ
 from tests.rig.stage import Stage, built_in_twin, stamped_actor
 
 pytestmark = pytest.mark.obs
 
 DELAY_MS = 1000
-LINE = "Welcome to the workshop."
+LINE = "Welcome to the workshop. We will begin in five minutes."
 
 
 def foreign_twins(packs: Path, scratch: Path) -> None:
@@ -49,27 +49,39 @@ def foreign_twins(packs: Path, scratch: Path) -> None:
 
 def wait(what: Callable[[], bool], within_s: float = 20.0) -> None:
     deadline = time.monotonic() + within_s
-    while not what() and time.monotonic() < deadline:
+    while not (happened := what()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert what()
+    assert happened
 
 
 def picture(stage: Stage) -> NDArray[np.float64]:
-    """What the virtual camera gives now, a few frames averaged, as (H, W, 3) BGR."""
-    with PictureTap(stage.bench.camera, lambda frame: frame.bgr()) as tap:
-        wait(lambda: len(tap.seen) >= 5)
-    return np.mean([np.asarray(seen, float) for seen in tap.seen[-5:]], axis=0)
+    """The next picture of the actor's bright room from the virtual camera, no card, as (H, W, 3) BGR."""
+    shown: list[NDArray[np.uint8]] = []
+
+    def look(frame: TappedFrame) -> None:
+        bgr = frame.bgr()
+        if bgr[40:80, :40].mean() > 100:
+            shown.append(bgr)
+
+    with PictureTap(stage.bench.camera, look):
+        wait(lambda: bool(shown))
+    return shown[0].astype(float)
 
 
-def same_sound(heard: NDArray[np.float32], said: NDArray[np.float32]) -> float:
-    """The best normalised correlation of `said` with any part of `heard`, 0 to 1."""
-    size = 1 << (len(heard) + len(said)).bit_length()
-    product = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
-    places = len(heard) - len(said)
-    total = np.concatenate([[0.0], np.cumsum(heard.astype(float) ** 2)])
-    energy = total[len(said) : len(said) + places] - total[:places]
-    loud = energy > 0.2 * energy.max()
-    return float((product[:places][loud] / np.sqrt(energy[loud])).max() / np.sqrt(np.sum(said.astype(float) ** 2)))
+def heard(stage: Stage, since_ns: int) -> NDArray[np.float32]:
+    """What has come out of the virtual cable since then."""
+    return stage.bench.cable.sound().between(since_ns, time.monotonic_ns()).samples
+
+
+def same_sound(sound: NDArray[np.float32], said: NDArray[np.float32]) -> float:
+    """How well the loudness of `said` follows that of some part of `sound`: the best correlation, up to 1."""
+    hop = SAMPLE_RATE_HZ // 100
+    envelopes = [np.abs(x[: len(x) // hop * hop]).reshape(-1, hop).mean(axis=1) for x in (sound, said)]
+    parts = np.lib.stride_tricks.sliding_window_view(envelopes[0], len(envelopes[1]))
+    parts = parts - parts.mean(axis=1, keepdims=True)
+    wanted = envelopes[1] - envelopes[1].mean()
+    norms = np.linalg.norm(parts, axis=1) * np.linalg.norm(wanted)
+    return float((parts @ wanted / np.maximum(norms, 1e-6)).max())
 
 
 def spot(frame: NDArray[np.float64]) -> int:
@@ -108,8 +120,8 @@ def test_what_is_set_in_the_panes_is_seen_and_heard(tmp_path: Path) -> None:
         twin.wait_showing("fallback")
         time.sleep(1.2 * DELAY_MS / 1000)
         since_ns = time.monotonic_ns()
-        time.sleep(1.0)
-        assert not np.abs(stage.bench.cable.sound().between(since_ns, time.monotonic_ns()).samples).max()
+        wait(lambda: len(heard(stage, since_ns)) > SAMPLE_RATE_HZ // 2)
+        assert not heard(stage, since_ns).any()
 
         # Prepared lines by their keys, in the twin's voice; a key without a line says so.
         stage.set_filter("Twin Face", twin="ada", hair_tint="off")
@@ -118,19 +130,24 @@ def test_what_is_set_in_the_panes_is_seen_and_heard(tmp_path: Path) -> None:
         wait(lambda: "Speaking" in state("voice", "headline"))
         obs.ask("TriggerHotkeyByName", hotkeyName="obs_twin.say_line_2")
         wait(lambda: "line 2" in state("voice", "note"))
-        since_ns = time.monotonic_ns()
-        obs.ask("TriggerHotkeyByName", hotkeyName="obs_twin.say_line_1")
         before = picture(stage)
         stage.set_filter("Twin Face", hair_tint="red", hair_tint_strength=1.0)
         speaker = TwinSpeaker("neural", {"target": built_in_twin() / "voice" / "target.json"})
         resampler = AlignedResampler(speaker.sample_rate_hz, SAMPLE_RATE_HZ)
         said = np.concatenate([resampler.push(speaker.say(LINE)), resampler.flush()])
 
-        def correlation() -> float:
-            heard = stage.bench.cable.sound().between(since_ns, time.monotonic_ns()).samples
-            return same_sound(heard, said) if len(heard) > 1.5 * len(said) else 0.0
+        def says_the_line() -> bool:
+            since_ns = time.monotonic_ns()
+            obs.ask("TriggerHotkeyByName", hotkeyName="obs_twin.say_line_1")
+            deadline = time.monotonic() + len(said) / SAMPLE_RATE_HZ + DELAY_MS / 1000 + 3.0
+            while time.monotonic() < deadline:
+                sound = heard(stage, since_ns)
+                if len(sound) > len(said) and same_sound(sound, said) > 0.9:
+                    return True
+                time.sleep(0.2)
+            return False
 
-        wait(lambda: correlation() > 0.8)
+        wait(says_the_line, 60.0)  # on a busy computer, the cable may have gaps
         assert redness_of_hair(picture(stage)) > redness_of_hair(before) + 10
         ending = obs.close()
     assert (ending.exit_status, ending.memory_leaks) == (0, 0), ending.log[-2000:]

@@ -27,7 +27,7 @@ from obs_twin.face.expressions import Expressions
 from obs_twin.face.eyes import MIN_OPENING, TargetEyes
 from obs_twin.face.front import clear_openings, front_mask
 from obs_twin.face.light import LightTransfer
-from obs_twin.face.mouth import shade_mouth
+from obs_twin.face.mouth import shade_mouth, soften_rim
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import FRONTAL_DEG, SIDE_DEG, FaceModelError, TargetPhoto, read_photo
@@ -127,7 +127,8 @@ class MeshTwin:
         eyes = chosen.eyes if self._eyes.usable and head_px >= _MIN_EYES_PX else 0.0
         if eyes < 1:
             self._tint_irises(base, observation, shaped, corner, gains, chosen.iris_colour)
-        shade_mouth(base, shaped[LIPS_INNER, :2] - corner, head_px)
+        lips = shaped[LIPS_INNER, :2] - corner
+        shade_mouth(base, lips, head_px)
         layer = base.copy()
         drawn = np.zeros((*layer.shape[:2], 2), np.uint8)
         index, uv = self._atlas.level_for(head_px)
@@ -144,6 +145,7 @@ class MeshTwin:
             drawn,
         )
         coverage, zone = (np.asarray(plane, np.uint8) for plane in cv2.split(drawn))
+        soften_rim(layer, coverage, lips, head_px)
 
         if chosen.sharpness_match > 0:
             parts = octaves(layer)

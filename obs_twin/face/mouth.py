@@ -18,6 +18,7 @@ Image = npt.NDArray[np.uint8]
 _INSET, _MOST_INSET = 0.3, 0.15  # of a lip's thickness; of the opening's height
 _SHADE = 0.55  # of the brightness, at the lips
 _DEPTH, _OF_OPENING = 0.035, 0.4  # how far the shade reaches: of the head's size; at most of the opening's height
+_RIM = 0.012  # of the head's size, to either side of the lips' contour
 _LEAST_PX = 2.0  # a mouth that is open less shows nothing
 
 
@@ -38,9 +39,7 @@ def shade_mouth(picture: Image, contour: FloatArray, head_px: float) -> None:
     if opening < _LEAST_PX:
         return
     reach = max(round(min(_DEPTH * head_px, _OF_OPENING * opening)), 1)
-    low = np.clip(np.floor(contour.min(0)).astype(int) - reach, 0, picture.shape[1::-1])
-    high = np.clip(np.ceil(contour.max(0)).astype(int) + reach + 1, 0, picture.shape[1::-1])
-    part = picture[low[1] : high[1], low[0] : high[0]]
+    part, low = _around(picture, contour, reach)
     if min(part.shape[:2]) < 2:
         return
     inside = np.zeros(part.shape[:2], np.uint8)
@@ -52,3 +51,28 @@ def shade_mouth(picture: Image, contour: FloatArray, head_px: float) -> None:
     table = ((_SHADE + (1 - _SHADE) * light) * 255 + 0.5).astype(np.uint8)
     factor = cv2.merge([cv2.LUT(depth, table)] * 3)
     part[:] = cv2.multiply(part, factor, scale=1 / 255)
+
+
+def soften_rim(layer: Image, coverage: Image, contour: FloatArray, head_px: float) -> None:
+    """Let the twin's lips end softly in the mouth, in place.
+
+    The `layer` `(H, W, 3) uint8` is blurred along the lips' inner `contour` `(20, 2)`; its `coverage` `(H, W) uint8`
+    reaches a little into the mouth, where it holds the same teeth as what is below it.
+    """
+    reach = max(round(_RIM * head_px), 1)
+    side = 2 * reach + 1
+    part, low = _around(layer, contour, reach)
+    if min(part.shape[:2]) < 2:
+        return
+    rim = np.zeros(part.shape[:2], np.uint8)
+    cv2.polylines(rim, [np.round(contour - low).astype(np.int32)], True, 255, side)
+    cv2.copyTo(cv2.GaussianBlur(part, (side, side), 0), rim, part)
+    covered, _ = _around(coverage, contour, reach)
+    covered[:] = cv2.dilate(covered, np.ones((side, side), np.uint8))
+
+
+def _around(picture: Image, contour: FloatArray, reach_px: int) -> tuple[Image, npt.NDArray[np.int_]]:
+    """The part of a `picture` around a `contour`, and where it begins `(2,)`."""
+    low = np.clip(np.floor(contour.min(0)).astype(int) - reach_px, 0, picture.shape[1::-1])
+    high = np.clip(np.ceil(contour.max(0)).astype(int) + reach_px + 1, 0, picture.shape[1::-1])
+    return picture[low[1] : high[1], low[0] : high[0]], low

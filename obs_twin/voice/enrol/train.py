@@ -72,8 +72,8 @@ class Plan:
     lowest_rate: float = 0.02
     weight_decay: float = 0.01
     altered_share: float = 0.4
-    likeness: float = 2.0
-    calm: float = 2.0
+    likeness: float = 3.0
+    calm: float = 4.0
     seed: int = 0
 
 
@@ -141,7 +141,9 @@ class Trainer:
         self._step = 0
         self._done_s = 0.0
         self._losses: list[float] = []
-        self._fingerprint = f"{len(material)}:{len(self._own.f0_hz)}:{float(self._own.sound.double().sum()):.4f}"
+        # Of the recordings, and of what the adapter and the decoder make of them.
+        sums = [float(part.double().sum()) for part in (self._own.sound, self._own.versions[0])]
+        self._fingerprint = f"timbre:{len(self._own.f0_hz)}:{sums[0]:.4f}:{sums[1]:.1f}"
 
     def run(self, report: Callable[[Progress], None] | None = None) -> Trained:
         """Train until the plan is fulfilled.
