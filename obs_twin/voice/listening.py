@@ -39,7 +39,7 @@ LEAST_LEFT_SAMPLES = MEL_LEAD * MEL_HOP + MEL_WINDOW // 2 + (AGAIN_TOKENS + 1) *
 """What a block's sound has to begin before its first frame."""
 LEAST_SAMPLES = 3 * HEAR_FRAME
 SILENT_TOKENS = 5
-"""Silence that Whisper hears after what there is: it knows sound that is followed by silence, not sound that is torn."""
+"""Silence that Whisper hears after what there is: it knows sound that silence follows, not sound that is torn off."""
 PRIOR_LOUDEST, RANGE = -1.0, 8.0  # powers of ten
 FORGET_PER_TOKEN = 0.0006  # 0.3 dB a second
 
