@@ -14,8 +14,10 @@ from obs_twin.cli.main import main
 from obs_twin.link.paths import user_dirs
 from obs_twin.twin.pack import open_pack
 from obs_twin.twin.synthetic.speech import ACTOR_SPEAKER, SAMPLE_RATE_HZ, speak
+from obs_twin.voice.listening import ENCODER
 from obs_twin.voice.registry import open_voice
 from obs_twin.zoo.catalogue import ModelError
+from obs_twin.zoo.derive import sources_of
 from obs_twin.zoo.store import ModelStore, sha256_of
 
 torch = pytest.importorskip("torch")
@@ -33,7 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A throw-away home that shares the fetched models."""
     cache = user_dirs().cache
     try:
-        ModelStore().fetch(["silero_vad", "resemblyzer", "dnsmos_p835", "moonshine_tiny_encoder", "hibari_tts"])
+        ModelStore().fetch(["silero_vad", "resemblyzer", "dnsmos_p835", *sources_of([ENCODER]), "hibari_tts"])
         ModelStore().path("voice_adapter")
     except ModelError as error:
         pytest.skip(f"a model cannot be had: {error}")

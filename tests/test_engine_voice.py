@@ -126,7 +126,7 @@ def test_the_light_voice_may_be_chosen(tmp_path: Path, monkeypatch: pytest.Monke
         SoundRing.open(ring.shared.handle, ring.shared.bytes), TwinLibrary(ModelStore(), session), "Mic"
     )
     try:
-        for converter, provider, priced in (("own", "Moonshine", True), ("light", "WORLD", False)):
+        for converter, provider, priced in (("own", "Whisper", True), ("light", "WORLD", False)):
             worker.settings = {"twin": "nova", "converter": converter}
             deadline = time.monotonic() + 60
             while provider not in worker.status()["voice"]["provider"] and time.monotonic() < deadline:

@@ -21,16 +21,15 @@ def test_every_delay_of_the_slider_has_a_plan_that_fits(delay_ms: int) -> None:
     assert plan.lookahead_ms < delay_ms - ENGINE_MS
 
 
-def test_more_delay_hears_more_and_costs_less() -> None:
+def test_more_delay_hears_more() -> None:
     for shorter, longer in itertools.pairwise(PLANS):
         assert longer.budget_ms > shorter.budget_ms
         assert longer.right_frames > shorter.right_frames
-        assert longer.cost < shorter.cost
+    assert min(PLANS, key=lambda plan: plan.cost) is PLANS[-1]
 
 
 def test_costs_stay_within_what_was_promised() -> None:
-    assert plan_for(300 - ENGINE_MS).cost <= 0.5
-    assert plan_for(500 - ENGINE_MS).cost <= 0.25
+    assert all(plan.cost <= 0.25 for plan in PLANS)
 
 
 def test_too_short_a_delay_is_refused_in_words() -> None:

@@ -14,13 +14,15 @@ import onnxruntime as ort
 import soxr
 import torch
 
+from obs_twin.voice.listening import ENCODER, Ear
 from obs_twin.voice.training import texts
 from obs_twin.voice.training.adapter import Plan, Training
 from obs_twin.voice.training.augment import RATE_HZ, Scenery
 from obs_twin.voice.training.dataset import silence_latent
 from obs_twin.voice.training.export import export
-from obs_twin.voice.training.features import Moonshine, ShardWriter
+from obs_twin.voice.training.features import ShardWriter
 from obs_twin.voice.training.network import Adapter
+from obs_twin.voice.training.sources import SPEECH
 from obs_twin.voice.training.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Narrator, SpeechError, draw_voice, speaking
 from obs_twin.zoo.derive import derived_path
 from obs_twin.zoo.store import ModelStore
@@ -30,7 +32,7 @@ SENTENCES = ("They think that the weather is good today.", "Why did she leave th
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    ModelStore().fetch(["hibari_tts", "moonshine_tiny_encoder"])
+    ModelStore().fetch([*SPEECH])
     folder = tmp_path_factory.mktemp("work")
     for name in ("networks", "data"):
         (folder / name).mkdir()
@@ -45,7 +47,7 @@ def narrator(work: Path) -> Narrator:
 @pytest.fixture(scope="module")
 def shard(work: Path, narrator: Narrator) -> Path:
     rng = np.random.default_rng(3)
-    writer = ShardWriter(Moonshine(derived_path("moonshine_taps")), silence_latent(narrator.hibari), rng)
+    writer = ShardWriter(Ear(derived_path(ENCODER)), silence_latent(narrator.hibari), rng)
     for count, sentence in enumerate(SENTENCES * 2):
         writer.add(narrator.speak(sentence, rng), held_out=count == 0)
     writer.add_silence(held_out=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from obs_twin.zoo.derive import Derived, derived_path, sources_of
 from obs_twin.zoo.fetch import fetch_entries
 from obs_twin.zoo.provider import open_onnx
 from obs_twin.zoo.store import ModelError, ModelStore
+from obs_twin.zoo.whisper_encoder_onnx import WEIGHTS, read_weights
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_faults_are_told_in_words(store: ModelStore, builds: list[int], monkeypa
 
 
 def test_sources_of_names() -> None:
-    assert sources_of(["silero_vad", "moonshine_taps", "silero_vad"]) == ["silero_vad", "moonshine_tiny_encoder"]
+    assert sources_of(["silero_vad", "whisper_taps", "silero_vad"]) == ["silero_vad", *WEIGHTS]
 
 
 def test_an_installed_package_is_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +117,21 @@ def test_hibari_decoder_gives_the_same_spectra_as_the_whole_voice() -> None:
     assert all(part.shape == (1, 601, frames) and np.isfinite(part).all() for part in spectra)
 
 
-def test_moonshine_taps_count_and_place_of_frames() -> None:
-    encoder = open_onnx(derived_path("moonshine_taps"), providers=[])
-    x = np.random.default_rng(0).standard_normal((1, 16_000)).astype(np.float32) * 0.1
-    taps = encoder.run({"input_values": x, "attention_mask": np.ones(x.shape, np.int64)})
-    assert list(encoder.outputs) == ["layer_2", "layer_3", "last"]
-    assert {tap.shape for tap in taps} == {(1, (16_000 - 895) // 384 + 1, 288)}
+def test_whisper_taps_count_of_frames() -> None:
+    encoder = open_onnx(derived_path("whisper_taps"), providers=[])
+    mel = np.random.default_rng(0).standard_normal((1, 80, 132)).astype(np.float32)
+    past = {name: np.zeros((1, 7, 512), np.float32) for name in encoder.inputs if name.startswith("past_")}
+    *taps, key = encoder.run({"mel": mel, "first": np.array([20]), **past}, ["layer_3", "last", "k0"])
+    assert len(past) == 12
+    assert {tap.shape for tap in (*taps, key)} == {(1, 132 // 2 - 2, 512)}
+
+
+def test_whisper_weights_that_are_cut_short_or_others_are_refused() -> None:
+    name = b"encoder/conv1/bias\0"
+    numbers = np.arange(4, dtype=np.float16)
+    head = struct.pack("<IH5sIIH19s", 6, 5, b"Spec\0", 3, 1, len(name), name)
+    content = head + struct.pack("<BIBI", 1, 4, 4, numbers.nbytes) + numbers.tobytes()
+    assert read_weights(content)["encoder/conv1/bias"].tolist() == [0, 1, 2, 3]
+    for wrong in (content[:-1], content[:30], b"", struct.pack("<I", 5) + content[4:]):
+        with pytest.raises(ValueError, match="CTranslate2"):
+            read_weights(wrong)

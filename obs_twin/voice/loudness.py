@@ -19,6 +19,12 @@ _BINS = slice(4, 375)  # 80 to 7500 Hz, 20 Hz a bin in both spectra
 _FLOOR = 1e-4
 
 MEMORY_STEPS = 800  # 10 s of speech
+ENERGY_SHARE = 0.7  # of the actor's own level in the decoder's energy
+ENERGY_LIMITS = (-8.0, 9.0)
+SPEECH_ENERGY = 2.0
+ENERGY_PRIOR_STEPS = 40.0
+PRIOR_SPEECH_DB, PRIOR_SPEECH_SPREAD_DB = -26.0, 6.0
+PRIOR_ENERGY, PRIOR_ENERGY_SPREAD = 5.0, 1.3
 PRIOR_STEPS = 4.0
 PRIOR_DB = 0.0  # of a close microphone against the built-in voice
 PRIOR_VOICE_DB = -22.0
@@ -30,9 +36,13 @@ SPEECH_RANGE_DB = 20.0  # steps so far below the loudest of late tell of pauses,
 
 
 def source_levels(x: F32, count: int) -> F64:
-    """Levels in dB below full scale (RMS) of ``count`` steps; ``x``, at 16 kHz, begins half a window before."""
+    """Levels in dB below full scale (RMS) of ``count`` steps; ``x``, at 16 kHz, begins half a window before.
+
+    Steps whose window is cut off get the last level that could be measured.
+    """
     windows = np.lib.stride_tricks.sliding_window_view(x, HEAR_WINDOW)[::HEAR_STEP][:count]
-    return _level_db(np.fft.rfft(windows * _HANN, axis=1), HEAR_WINDOW)
+    levels = _level_db(np.fft.rfft(windows * _HANN, axis=1), HEAR_WINDOW)
+    return np.pad(levels, (0, count - len(levels)), mode="edge")
 
 
 def spectrum_levels(spectrum: npt.NDArray[np.complex64]) -> F64:
@@ -46,6 +56,33 @@ def _level_db(spectrum: npt.NDArray[Any], window_samples: int) -> F64:
     power = (part.real**2 + part.imag**2).sum(axis=1, dtype=np.float64)
     # Parseval; the mean square of a Hann window is 3/8.
     return np.asarray(10 * np.log10((power + _FLOOR) * 2 / (window_samples**2 * 3 / 8)))
+
+
+class EnergyMap:
+    """The decoder's energy, partly taken from the actor's own level.
+
+    How loud a sound is meant to be is heard better than the adapter guesses it, so that weak syllables stay weak, and
+    closures silent. The actor's level is moved to the mean and spread that the adapter's energy has in speech.
+    """
+
+    def __init__(self) -> None:
+        # Of steps that are speech: the actor's level in dB, the adapter's energy.
+        self._speech = RunningMoments(
+            np.array([PRIOR_SPEECH_DB, PRIOR_ENERGY]),
+            np.array([PRIOR_SPEECH_SPREAD_DB, PRIOR_ENERGY_SPREAD]),
+            ENERGY_PRIOR_STEPS,
+            MEMORY_STEPS,
+        )
+
+    def apply(self, energy: F32, source_db: F64, new: int) -> F32:
+        """Energy (n,) for the decoder, of the adapter's (n,) and the actor's levels (n,); the first ``new`` of them
+        have not been given before."""
+        given = np.stack([source_db[:new], energy[:new].astype(float)], axis=1)
+        self._speech.add(given[energy[:new] > SPEECH_ENERGY])
+        (level_db, usual), (spread_db, spread) = self._speech.mean, self._speech.deviation
+        of_level = (source_db - level_db) * (spread / max(float(spread_db), 1.0)) + usual
+        mixed = (1 - ENERGY_SHARE) * energy + ENERGY_SHARE * np.clip(of_level, *ENERGY_LIMITS)
+        return np.where(energy > 0, mixed, energy).astype(np.float32)
 
 
 class LoudnessFollower:

@@ -1,7 +1,7 @@
 """The neural converter: hear what is said and how, say it again with another voice.
 
     push -> to 16 kHz -> blocks of the plan: [left context | chunk | right context]
-         -> content, energy, voicing (Moonshine, adapter)      -> decoder -> pulses and noise at 24 kHz
+         -> content, energy, voicing (Whisper, adapter)      -> decoder -> pulses and noise at 24 kHz
          -> F0 of a short window -> the target's pitch range   -> loudness of the actor, gate
          -> back to the stream's rate -> exactly as many samples as came in
 
@@ -20,7 +20,8 @@ from obs_twin.voice.activity import SpeechDetector, SpeechGate, block_of_step
 from obs_twin.voice.aligned import AlignedStream, check_rate
 from obs_twin.voice.content import Content, ContentEncoder
 from obs_twin.voice.decoder import CONTEXT_STEPS, Decoder, Spectra
-from obs_twin.voice.loudness import HEAR_WINDOW, LoudnessFollower, source_levels, spectrum_levels
+from obs_twin.voice.listening import ENCODER
+from obs_twin.voice.loudness import HEAR_WINDOW, EnergyMap, LoudnessFollower, source_levels, spectrum_levels
 from obs_twin.voice.model import F32, F64, VoiceModelError, VoiceSettings
 from obs_twin.voice.neural_grid import (
     HEAR_FRAME,
@@ -38,7 +39,7 @@ from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.derive import derived_path
 from obs_twin.zoo.store import ModelStore
 
-LEAST_LEFT_FRAMES = 24  # at the start, silence stands for what was not heard
+LEFT_FRAMES = 12  # heard again before a chunk; at the start, silence stands for them
 HEARD_LEVEL_DB = -24.0  # to which the encoder's input is brought: speech that peaks at about 0.3
 LEVEL_PRIOR_DB, LEVEL_PRIOR_STEPS, LEVEL_MEMORY_STEPS = -30.0, 8.0, 800.0
 HIGHEST_INPUT_GAIN = 30.0
@@ -62,9 +63,7 @@ def open_neural(
     """
     store = ModelStore() if store is None else store
     try:
-        encoder = ContentEncoder(
-            derived_path("moonshine_taps", store), files.get("adapter") or store.path("voice_adapter")
-        )
+        encoder = ContentEncoder(derived_path(ENCODER, store), files.get("adapter") or store.path("voice_adapter"))
         detector = SpeechDetector(store.path("silero_vad"))
         decoder = Decoder(files["decoder"] if "decoder" in files else derived_path("hibari_decoder", store))
     except ModelError as error:
@@ -109,6 +108,7 @@ class NeuralVoice:
         lookahead_s += self._stream.delay_s
         self._lookahead = math.ceil(lookahead_s * sample_rate_hz) + 2
         self._pitch = PitchMap(target, settings)
+        self._energy = EnergyMap()
         self._loudness = LoudnessFollower()
         self._level = RunningMoments(np.array([LEVEL_PRIOR_DB]), np.zeros(1), LEVEL_PRIOR_STEPS, LEVEL_MEMORY_STEPS)
         self._start()
@@ -123,7 +123,7 @@ class NeuralVoice:
 
     @property
     def provider(self) -> str:
-        return f"Moonshine, adapter and decoder on {self._encoder.provider}"
+        return f"Whisper, adapter and decoder on {self._encoder.provider}"
 
     @property
     def actor_f0_hz(self) -> float | None:
@@ -144,12 +144,13 @@ class NeuralVoice:
 
     def _start(self) -> None:
         self._stream.reset()
+        self._encoder.reset()
         self._detector.reset()
         self._synthesiser = SpectralSynthesiser()
         self._gate = SpeechGate()
         self._speech: list[float] = []  # probability of each of the detector's blocks, from _speech_start on
         self._speech_start = 0
-        self._x_start = -LEAST_LEFT_FRAMES * HEAR_FRAME
+        self._x_start = -LEFT_FRAMES * HEAR_FRAME
         self._x = np.zeros(-self._x_start, np.float32)  # at 16 kHz, from _x_start on
         self._next = 0  # first frame of the next chunk
         self._past_f0_hz = np.zeros(CONTEXT_STEPS)  # of the steps before it, the target's
@@ -162,7 +163,7 @@ class NeuralVoice:
         blocks: list[F32] = []
         while self._x_start + len(self._x) >= self._block_end * HEAR_FRAME:
             blocks.append(self._block())
-            oldest = max(self._next - self.plan.left_frames, -LEAST_LEFT_FRAMES) * HEAR_FRAME
+            oldest = (self._next - LEFT_FRAMES) * HEAR_FRAME
             self._x = self._x[oldest - self._x_start :]
             self._x_start = oldest
             passed = block_of_step(self._next * STEPS_PER_FRAME) - self._speech_start
@@ -182,14 +183,17 @@ class NeuralVoice:
         first, self._next = self._next, self._next + frames
         window = self._x[: (first + frames + self.plan.right_frames) * HEAR_FRAME - self._x_start]
         gains = self._gains(first * STEPS_PER_FRAME, steps)
+        at = first * HEAR_FRAME - self._x_start
+        heard = (len(window) - at) // HEAR_STEP
+        heard_db = source_levels(window[at + HEAR_STEP // 2 - HEAR_WINDOW // 2 :], heard)
+        source_db = heard_db[:steps]
+        features = self._hear(window, source_db[gains > 0])
         if not gains.any():
             self._past_f0_hz = np.zeros(CONTEXT_STEPS)
             self._past_energy = np.zeros(CONTEXT_STEPS, np.float32)
             return self._synthesiser.rest(steps)
-        at = first * HEAR_FRAME - self._x_start
-        source_db = source_levels(window[at + HEAR_STEP // 2 - HEAR_WINDOW // 2 :], steps)
-        content = self._hear(window, at, source_db[gains > 0])
-        spectra, f0_hz = self._say(window, at, content)
+        content = self._encoder.content(features, (heard + CONTEXT_STEPS) // STEPS_PER_FRAME)
+        spectra, f0_hz = self._say(window, at, content, heard_db)
         spectrum = self._synthesiser.shape(spectra, f0_hz)
         gains = gains * self._loudness.gains(source_db, spectrum_levels(spectrum))
         return _limited(self._synthesiser.add(spectrum * gains.astype(np.float32)[:, None]))
@@ -202,15 +206,15 @@ class NeuralVoice:
         gains = self._gate.gains(np.array([self._speech[block] for block in blocks]), count)
         return gains if self._settings.gate else np.ones(count)
 
-    def _hear(self, window: F32, at: int, speech_db: F64) -> Content:
-        """What is said from CONTEXT_STEPS before sample ``at`` of the window to its end."""
-        self._level.add(speech_db[speech_db > speech_db.max() - 12.0][:, None])
+    def _hear(self, window: F32, speech_db: F64) -> F32:
+        """The features of the chunk and its surroundings; heard in silence as well, for what comes after it."""
+        if len(speech_db):
+            self._level.add(speech_db[speech_db > speech_db.max() - 12.0][:, None])
         gain = min(10 ** ((HEARD_LEVEL_DB - float(self._level.mean[0])) / 20), HIGHEST_INPUT_GAIN)
-        before = CONTEXT_STEPS // STEPS_PER_FRAME
-        start = at // HEAR_FRAME - before
-        return self._encoder.encode(np.clip(window * np.float32(gain), -1, 1), start, len(window) // HEAR_FRAME - start)
+        sound = np.clip(window * np.float32(gain), -1, 1)
+        return self._encoder.hear(sound, self._x_start, self.plan.chunk_frames, self.plan.right_frames)
 
-    def _say(self, window: F32, at: int, content: Content) -> tuple[Spectra, F64]:
+    def _say(self, window: F32, at: int, content: Content, heard_db: F64) -> tuple[Spectra, F64]:
         """The decoder's spectra of the chunk, and the target's F0 of it and of AHEAD_STEPS more."""
         steps = self.plan.chunk_frames * STEPS_PER_FRAME
         heard_from = max(0, at - PITCH_LEFT_SAMPLES)
@@ -218,7 +222,8 @@ class NeuralVoice:
         actor_f0_hz = track(window[heard_from:], first_s, content.voiced[CONTEXT_STEPS:])
         self._pitch.learn(actor_f0_hz[:steps])
         f0_hz = np.concatenate([self._past_f0_hz, self._pitch.to_target(actor_f0_hz)])
-        energy = np.concatenate([self._past_energy, content.energy[CONTEXT_STEPS:]])
+        now = self._energy.apply(content.energy[CONTEXT_STEPS:], heard_db, steps)
+        energy = np.concatenate([self._past_energy, now])
         end = min(CONTEXT_STEPS + steps + CONTEXT_STEPS, len(energy))
         spectra = self._decoder.run(content.content[:end], f0_hz[:end].astype(np.float32), energy[:end])
         chunk = slice(CONTEXT_STEPS, CONTEXT_STEPS + steps)

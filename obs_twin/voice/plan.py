@@ -28,13 +28,11 @@ class Plan:
 
     chunk_frames: converted at a time.
     right_frames: heard beyond the chunk.
-    left_frames: heard again before it.
     quality: what a person hears, in words.
     """
 
     chunk_frames: int
     right_frames: int
-    left_frames: int
     quality: str
 
     @property
@@ -45,10 +43,8 @@ class Plan:
     @property
     def chunk_cost_ms(self) -> float:
         """Processor time for one chunk, as measured on one core of a 2020 server (EPYC)."""
-        chunk_s, right_s, left_s = (
-            FRAME_S * frames for frames in (self.chunk_frames, self.right_frames, self.left_frames)
-        )
-        encode = 10.0 * (left_s + chunk_s + right_s)
+        chunk_s, right_s = (FRAME_S * frames for frames in (self.chunk_frames, self.right_frames))
+        encode = 5.0 + 12.0 * (chunk_s + right_s)
         pitch = 11.0 * (PITCH_LEFT_S + chunk_s + right_s)
         return encode + pitch + 45.0 * chunk_s + 2.0
 
@@ -65,15 +61,16 @@ class Plan:
 
 
 PLANS = (
-    Plan(3, 3, 60, "understandable; some words are less clear"),
-    Plan(4, 5, 80, "good"),
-    Plan(7, 6, 80, "good"),
-    Plan(10, 10, 80, "good"),
-    Plan(14, 16, 80, "very good"),
-    Plan(20, 26, 80, "very good"),
-    Plan(24, 40, 80, "the best there is"),
-    Plan(40, 60, 80, "the best there is, and less work"),
-    Plan(60, 80, 80, "the best there is, and the least work"),
+    Plan(4, 3, "understandable; some words are less clear"),
+    Plan(4, 6, "mostly clear"),
+    Plan(4, 11, "good"),
+    Plan(8, 12, "good"),
+    Plan(10, 14, "good"),
+    Plan(14, 18, "very good"),
+    Plan(20, 26, "very good"),
+    Plan(28, 40, "the best there is"),
+    Plan(40, 60, "the best there is, and less work"),
+    Plan(60, 80, "the best there is, and the least work"),
 )
 """From the shortest to the longest."""
 

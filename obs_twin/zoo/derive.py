@@ -1,6 +1,6 @@
 """Models that are cut from fetched ones: built once for each user, cached, and checked like the fetched ones.
 
-    path = derived_path("moonshine_taps")   # builds it the first time; the sources must have been fetched
+    path = derived_path("whisper_taps")   # builds it the first time; the sources must have been fetched
 
 What comes out depends on the sources' bytes and on the recipe. Both are in the cached file's name, so a new
 version of either is built anew and never mistaken for the old one. A further derived model is one function from
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from obs_twin.link.paths import ensure
-from obs_twin.zoo import face_embedder_onnx
+from obs_twin.zoo import face_embedder_onnx, whisper_encoder_onnx
 from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.store import ModelStore, sha256_of
 
@@ -40,33 +39,6 @@ class Derived:
     sources: tuple[str, ...]
     version: int
     build: Build
-
-
-def _moonshine_taps(sources: Mapping[str, Path]) -> bytes:
-    import onnx
-    import onnxruntime as ort
-
-    with tempfile.TemporaryDirectory(prefix="obs-twin-") as folder:
-        plain = Path(folder) / "encoder.onnx"
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # ONNX Runtime writes the model that it loaded, from its own format, as plain ONNX.
-        options.optimized_model_filepath = str(plain)
-        options.add_session_config_entry("session.save_model_format", "ONNX")
-        ort.InferenceSession(str(sources["moonshine_tiny_encoder"]), options, providers=["CPUExecutionProvider"])
-        model = onnx.load(str(plain))
-    _keep_outputs(
-        model,
-        {
-            "/layers.2/Add_1_output_0": "layer_2",
-            "/layers.3/Add_1_output_0": "layer_3",
-            "last_hidden_state": "last",
-        },
-    )
-    content: bytes = model.SerializeToString()
-    return content
 
 
 def _hibari_decoder(sources: Mapping[str, Path]) -> bytes:
@@ -104,12 +76,12 @@ def _hibari_text(sources: Mapping[str, Path]) -> bytes:
 
 
 DERIVED: Mapping[str, Derived] = {
-    "moonshine_taps": Derived(
-        "Moonshine tiny (English) encoder, with the outputs of its layers 2 and 3 beside the last: "
-        "input_values (1, N) at 16 kHz and attention_mask (1, N) int64 to layer_2, layer_3, last, each (1, n, 288).",
-        ("moonshine_tiny_encoder",),
+    "whisper_taps": Derived(
+        "The encoder of Whisper base, 8-bit: log mel spectrum mel (1, 80, T) at 100 frames/s to layer_3 and last, "
+        "each (1, T / 2, 512).",
+        whisper_encoder_onnx.WEIGHTS,
         1,
-        _moonshine_taps,
+        whisper_encoder_onnx.build_whisper_encoder,
     ),
     "hibari_decoder": Derived(
         "The sound half of the hibari voice: content (1, 128, F) at 80 frames/s, f0_hz (1, F), energy (1, F) to "

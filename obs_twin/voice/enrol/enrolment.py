@@ -23,6 +23,7 @@ from obs_twin.voice.enrol.material import duration_s, in_range_of, prepare
 from obs_twin.voice.enrol.selection import Selection
 from obs_twin.voice.enrol.speech import Stretch
 from obs_twin.voice.enrol.weights import read_weights, write_decoder
+from obs_twin.voice.listening import ENCODER
 from obs_twin.voice.model import F32, VoiceModelError
 from obs_twin.voice.neural_grid import MAKE_RATE_HZ
 from obs_twin.voice.speaker import SpeakerEmbedder
@@ -39,7 +40,7 @@ SPEECH_DBFS = -23.0
 """Level to which recordings are brought; the decoder speaks like that before it is trained."""
 TARGET_S = 120.0
 """Speech from which pitch and spectrum are measured; more would not change them."""
-MODELS = ("silero_vad", "resemblyzer", "moonshine_taps", "hibari_decoder")
+MODELS = ("silero_vad", "resemblyzer", ENCODER, "hibari_decoder")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Tools:
             SpeechDetector(store.path("silero_vad")),
             SpeakerEmbedder(store.path("resemblyzer")),
             store.path("resemblyzer"),
-            ContentEncoder(derived_path("moonshine_taps", store), adapter),
+            ContentEncoder(derived_path(ENCODER, store), adapter),
             adapter,
             derived_path("hibari_decoder", store),
         )

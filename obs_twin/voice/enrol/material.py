@@ -36,9 +36,8 @@ MOST_ALTERED_FRAMES = 40 * 60 * 30  # of all versions together, half an hour: mo
 VOCAL_TRACT = 1.18  # most that an altered version's mouth is larger or smaller
 NOISE_DB = (12.0, 35.0)
 TILT = 0.5
-WINDOW_FRAMES = (40, 120)
-LEFT_FRAMES, RIGHT_FRAMES = 40, 8
-"""Of a window, heard beside what is kept of it."""
+BLOCK_FRAMES, RIGHT_FRAMES = (4, 20), (3, 20)
+"""Heard at a time, and beside it what comes after, as in a stream with one delay or another."""
 OCTAVE_FAULT = 0.08  # a refined pitch so far off, in ln Hz, is another harmonic's
 
 
@@ -94,7 +93,7 @@ def hear(stretch: F32, encoder: ContentEncoder, random: np.random.Generator, alt
     frames = min(len(heard) // HEAR_FRAME, len(stretch) // (MAKE_STEP * STEPS_PER_FRAME))
     heard = np.clip(heard[: frames * HEAR_FRAME], -1, 1)
     sound = np.ascontiguousarray(stretch[: frames * STEPS_PER_FRAME * MAKE_STEP])
-    content = encoder.encode(heard, 0, frames)
+    content = encoder.whole(heard)
     f0_hz = _refined(sound, track(heard, HEAR_STEP / 2 / HEAR_RATE_HZ, content.voiced))
     versions = [Version(content.content, content.energy)]
     versions += [_altered(heard, frames, encoder, random) for _ in range(altered)]
@@ -124,24 +123,10 @@ def _altered(heard: F32, frames: int, encoder: ContentEncoder, random: np.random
     rms = float(np.sqrt(np.mean(np.square(other))))
     noise = random.standard_normal(len(other)) * rms * 10 ** (-random.uniform(*NOISE_DB) / 20)
     other = np.clip((other + noise) * (HEARD_RMS / max(1e-6, rms)) * random.uniform(0.5, 1.5), -1, 1)
-    content, energy = _in_windows(other.astype(np.float32), encoder, random)
+    block = (int(random.integers(*limits)) for limits in (BLOCK_FRAMES, RIGHT_FRAMES))
+    content = encoder.whole(other.astype(np.float32), *block)
     at: F64 = np.asarray((np.arange(frames * STEPS_PER_FRAME) + 0.5) / ratio - 0.5, np.float64)
-    return Version(_between(content, at), _between(energy[:, None], at)[:, 0])
-
-
-def _in_windows(x: F32, encoder: ContentEncoder, random: np.random.Generator) -> tuple[F32, F32]:
-    """Content and energy of a sound at 16 kHz, heard in windows of random length as a stream is."""
-    frames = max(1, len(x) // HEAR_FRAME)
-    x = np.pad(x, (0, max(0, frames * HEAR_FRAME - len(x))))
-    parts, start = [], 0
-    while start < frames:
-        end = min(frames, start + int(random.integers(*WINDOW_FRAMES)))
-        first, last = max(0, start - LEFT_FRAMES), min(frames, end + RIGHT_FRAMES)
-        heard = encoder.encode(x[first * HEAR_FRAME : last * HEAR_FRAME], start - first, last - start)
-        kept = (end - start) * STEPS_PER_FRAME
-        parts.append(Version(heard.content[:kept], heard.energy[:kept]))
-        start = end
-    return np.concatenate([part.content for part in parts]), np.concatenate([part.energy for part in parts])
+    return Version(_between(content.content, at), _between(content.energy[:, None], at)[:, 0])
 
 
 def _between(rows: F32, at: F64) -> F32:

@@ -1,8 +1,8 @@
 """How the voice adapter is trained: from text alone, with no recording of anybody.
 
     text -> phonemes -> latents, F0, energy -> decoder -> speech in a made-up voice   (speech.py, kokoro.py)
-         -> room, microphone, codec, noise -> window -> Moonshine taps at 40 Hz       (augment.py, features.py)
-    taps -> adapter -> the very latents, energy and voicing that were spoken          (network.py, adapter.py)
+         -> room, microphone, codec, noise -> window -> Whisper features at 40 Hz     (augment.py, features.py)
+    features -> adapter -> the very latents, energy and voicing that were spoken          (network.py, adapter.py)
 
 The speech is made by the networks whose latents are the target, so every frame of it is labelled exactly, and
 one sentence can be spoken by as many voices as one likes. One command does all of it:
@@ -15,7 +15,7 @@ the converter relies on), `F` frames of 25 ms:
 ========== =============== ==========================================================================
 input      shape           meaning
 ========== =============== ==========================================================================
-features   (1, F, 864)     three taps of the Moonshine-tiny encoder, joined on the last axis, at 40 Hz
+features   (1, F, 1024)    what `obs_twin.voice.listening` hears, at 40 Hz
 ========== =============== ==========================================================================
 output
 latent     (1, F, 128)     what the decoder speaks; each frame is repeated twice (the decoder has 80 Hz)

@@ -10,9 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from obs_twin.voice.training.network import LATENT_SIZE, TAP_SIZE, TAPS, Targets
+from obs_twin.voice.listening import FEATURE_WIDTH
+from obs_twin.voice.training.network import LATENT_SIZE, Targets
 
 CROP_FRAMES = 96
+LIVE_FRAMES = slice(3, 14)
+"""So far from the end of what is heard lie the frames that are spoken live."""
+LIVE_WEIGHT = 4.0
+END_SHARE = 0.5  # of pieces, cut from the end of their window
 KOKORO_WEIGHT = 5.0  # a window of it is drawn so much more often: it is scarce, and varied
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -63,14 +68,19 @@ class Corpus:
         rng = self._rng
         chosen = self._windows[np.searchsorted(self._chance, rng.random(size))]
         shards = list(self._shards.values())
-        pieces = []
+        pieces, ends = [], []
         for number, start, length in chosen:
             skip = 0
             if length > CROP_FRAMES:  # both ends of windows are met often enough
-                skip = int(np.clip(rng.integers(-12, length - CROP_FRAMES + 13), 0, length - CROP_FRAMES))
+                anywhere = int(np.clip(rng.integers(-12, length - CROP_FRAMES + 13), 0, length - CROP_FRAMES))
+                skip = length - CROP_FRAMES if rng.random() < END_SHARE else anywhere
             piece = slice(int(start + skip), int(start + min(length, skip + CROP_FRAMES)))
             pieces.append((shards[number], piece))
-        return _stack(pieces)
+            ends.append(int(start + length) - piece.start)
+        features, targets = _stack(pieces)
+        for weight, end in zip(targets.weight, ends, strict=True):
+            weight[max(0, end - LIVE_FRAMES.stop) : max(0, end - LIVE_FRAMES.start)] *= LIVE_WEIGHT
+        return features, targets
 
     def evaluation(self, kind: str, limit: int) -> Iterator[tuple[torch.Tensor, Targets]]:
         """Up to `limit` held-out windows, one by one and whole, of the shards whose name begins with `kind`."""
@@ -92,7 +102,7 @@ def _latents(shard: Arrays, piece: slice) -> npt.NDArray[np.float32]:
 def _stack(pieces: list[tuple[Arrays, slice]]) -> tuple[torch.Tensor, Targets]:
     length = max(piece.stop - piece.start for _, piece in pieces)
     size = len(pieces)
-    features = np.zeros((size, length, TAPS * TAP_SIZE), np.float32)
+    features = np.zeros((size, length, FEATURE_WIDTH), np.float32)
     latent = np.zeros((size, length, LATENT_SIZE), np.float32)
     energy, voiced = np.zeros((2, size, length, 2), np.float32)
     speech, weight = np.zeros((2, size, length), np.float32)

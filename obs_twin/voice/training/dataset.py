@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from obs_twin.voice.training.features import Moonshine, ShardWriter
+from obs_twin.voice.listening import ENCODER, Ear
+from obs_twin.voice.training.features import ShardWriter
 from obs_twin.voice.training.kokoro import Kokoro
 from obs_twin.voice.training.sources import fetch_all, kokoro_model, kokoro_styles, prose_files
 from obs_twin.voice.training.speech import F32, Hibari, Narrator, SpeechError
@@ -33,11 +34,11 @@ def silence_latent(hibari: Hibari) -> F32:
 
 
 def make_shard(
-    path: Path, seed: tuple[int, ...], narrator: Narrator, writer: Writer, moonshine: Moonshine, kokoro: Kokoro | None
+    path: Path, seed: tuple[int, ...], narrator: Narrator, writer: Writer, ear: Ear, kokoro: Kokoro | None
 ) -> None:
     """Speak, spoil and cut sentences into windows until the shard is full; write it to `path`."""
     rng = np.random.default_rng(seed)
-    shard = ShardWriter(moonshine, silence_latent(narrator.hibari), rng)
+    shard = ShardWriter(ear, silence_latent(narrator.hibari), rng)
     count = 0
     while shard.seconds < (HIBARI_SHARD_S if kokoro is None else KOKORO_SHARD_S):
         sentence = writer.sentence(rng)
@@ -88,7 +89,7 @@ def make_shards(arguments: argparse.Namespace, indices: range, with_kokoro: bool
     for folder in (networks, data):
         folder.mkdir(parents=True, exist_ok=True)
     fetch_all()
-    moonshine = Moonshine(derived_path("moonshine_taps"))
+    ear = Ear(derived_path(ENCODER))
     narrator = Narrator(networks)
     kokoro = None
     if with_kokoro:
@@ -98,7 +99,7 @@ def make_shards(arguments: argparse.Namespace, indices: range, with_kokoro: bool
         if path.is_file():  # made by another process meanwhile
             continue
         began = time.process_time()
-        make_shard(path, (arguments.seed, int(with_kokoro), index), narrator, writer, moonshine, kokoro)
+        make_shard(path, (arguments.seed, int(with_kokoro), index), narrator, writer, ear, kokoro)
         print(f"{path.name}: {time.process_time() - began:.0f} s of CPU", flush=True)
 
 

@@ -11,7 +11,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from obs_twin.voice.training.network import TAP_SIZE, TAPS, Adapter
+from obs_twin.voice.listening import FEATURE_WIDTH
+from obs_twin.voice.training.network import Adapter
 
 OUTPUTS = ("latent", "energy", "voiced", "speech")
 CONTRACT = 1
@@ -39,7 +40,7 @@ def export(adapter: Adapter, path: Path) -> float:
     frames = {name: {1: "frames"} for name in ("features", *OUTPUTS)}
     torch.onnx.export(
         _Exported(adapter).eval(),
-        (torch.zeros(1, 50, TAPS * TAP_SIZE),),
+        (torch.zeros(1, 50, FEATURE_WIDTH),),
         str(part),
         input_names=["features"],
         output_names=list(OUTPUTS),
@@ -78,7 +79,7 @@ def _difference(adapter: Adapter, path: Path) -> float:
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     worst = 0.0
     for frames in (20, 90, 333):
-        features = torch.randn(1, frames, TAPS * TAP_SIZE, generator=torch.Generator().manual_seed(frames))
+        features = torch.randn(1, frames, FEATURE_WIDTH, generator=torch.Generator().manual_seed(frames))
         with torch.no_grad():
             expected = adapter(features).latent.numpy()
         found = session.run(["latent"], {"features": features.numpy()})[0]

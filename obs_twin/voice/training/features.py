@@ -1,10 +1,10 @@
-"""Windows of sound to Moonshine features at 40 Hz, beside what the adapter shall say of them; and the shards
+"""Windows of sound to the features that are heard in them, beside what the adapter shall say of them; and the shards
 in which these lie.
 
 A shard is one `.npz`, not compressed. With N frames in W windows, and K tokens:
 
 ========= ============== ======================================================
-features  (N, 864) f16   the three taps
+features  (N, 1024) f16  see `obs_twin.voice.listening`
 token     (N,) i32       row of `latents` and `phones`
 energy    (N, 2) f16     at 80 Hz
 voiced    (N, 2) bool    at 80 Hz
@@ -25,43 +25,33 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from obs_twin.voice.content import TAPS, at_frames
+from obs_twin.voice.listening import LEAST_SAMPLES, Ear
 from obs_twin.voice.training.augment import RATE_HZ, Scenery
-from obs_twin.voice.training.networks import open_session
 from obs_twin.voice.training.speech import SAMPLE_RATE_HZ, Utterance, speaking
 
 F32 = npt.NDArray[np.float32]
 HOP_SAMPLES = 400  # 25 ms
 SILENT_ENERGY = -8.0
-
-
-class Moonshine:
-    """`features(x)` of a window of sound."""
-
-    def __init__(self, path: Path) -> None:
-        self._session = open_session(path)
-
-    def features(self, x: F32) -> F32:
-        """(F, 864) at 40 Hz of (N,) samples at 16 kHz, F = N // 400; N at least 1,200."""
-        feed = {"input_values": x[None], "attention_mask": np.ones((1, len(x)), np.int64)}
-        taps = np.concatenate([tap[0] for tap in self._session.run(list(TAPS), feed)], axis=1)
-        return at_frames(taps, 0, len(x) // HOP_SAMPLES)
+BLOCKS = ((4, 3), (4, 6), (4, 11), (8, 8), (10, 12), (20, 26), (60, 80))
+"""How the stream is heard: frames in a block, frames after it. See `obs_twin.voice.plan`."""
+BLOCKS_SHARE = (0.1, 0.1, 0.45, 0.1, 0.1, 0.1, 0.05)
+LATEST_PLACE = 900
 
 
 def draw_window_s(rng: np.random.Generator) -> float:
-    """How much the converter has heard: mostly its full window, at a start less, a whole file more."""
+    """How much the converter has heard: some seconds, at a start less."""
     kind = rng.random()
-    if kind < 0.15:
+    if kind < 0.2:
         return float(rng.uniform(0.4, 1.4))
-    return float(rng.uniform(1.4, 3.2) if kind < 0.85 else rng.uniform(3.2, 7.0))
+    return float(rng.uniform(1.4, 3.5) if kind < 0.5 else rng.uniform(3.5, 9.0))
 
 
 class ShardWriter:
     """Collects windows: `add(utterance)`, `add_silence()`, then `save(path)`."""
 
-    def __init__(self, moonshine: Moonshine, silence: F32, rng: np.random.Generator) -> None:
+    def __init__(self, ear: Ear, silence: F32, rng: np.random.Generator) -> None:
         """`silence` is the (128,) latent of a long pause."""
-        self._moonshine = moonshine
+        self._ear = ear
         self._silence = silence
         self._rng = rng
         self._scenery = Scenery(rng)
@@ -84,7 +74,7 @@ class ShardWriter:
         covered = 0
         while covered < len(x):
             length = min(int(draw_window_s(self._rng) * RATE_HZ), len(x))
-            if length < 3 * HOP_SAMPLES:
+            if length < LEAST_SAMPLES:
                 return
             start = int(self._rng.integers(0, len(x) - length + 1))
             frames = length // HOP_SAMPLES
@@ -94,7 +84,7 @@ class ShardWriter:
             middle_s = (start / RATE_HZ + (np.arange(frames) + 0.5) / 40) * utterance.formant_ratio
             whole = np.clip((middle_s * 40).astype(int), 0, len(utterance.token) - 1)
             self._append(
-                self._moonshine.features(x[start : start + length]),
+                self._hear(x[start : start + length]),
                 utterance.token[whole] + row,
                 utterance.energy[half].reshape(-1, 2),
                 utterance.voiced[half].reshape(-1, 2),
@@ -111,9 +101,15 @@ class ShardWriter:
         row = self._add_tokens(self._silence[None], np.zeros(1, np.int32))
         no = np.zeros((frames, 2), bool)
         energy = np.full((frames, 2), SILENT_ENERGY, np.float32)
-        self._append(self._moonshine.features(x), np.full(frames, row, np.int32), energy, no, no[:, 0])
+        self._append(self._hear(x), np.full(frames, row, np.int32), energy, no, no[:, 0])
         self._held_out.append(held_out)
         self._voices.append("silence")
+
+    def _hear(self, x: F32) -> F32:
+        """The features of a window, heard as with one of the delays, at any time of a stream."""
+        frames, right_frames = BLOCKS[self._rng.choice(len(BLOCKS), p=BLOCKS_SHARE)]
+        place = int(self._rng.integers(0, LATEST_PLACE)) if self._rng.random() < 0.5 else 0
+        return self._ear.features(x, frames, right_frames, place)
 
     def _add_tokens(self, latents: F32, phones: npt.NDArray[np.int32]) -> int:
         row = self._tokens

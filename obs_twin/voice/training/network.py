@@ -1,4 +1,4 @@
-"""The adapter: Moonshine taps to what the decoder speaks.
+"""The adapter: what is heard to what the decoder speaks.
 
 A stack of ConvNeXt blocks (Liu et al. 2022, in one dimension) that look mostly back: depthwise convolution over
 seven frames of which one lies ahead, layer norm, and a two-layer perceptron per frame. There is no recurrence and
@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-TAPS, TAP_SIZE = 3, 288
+from obs_twin.voice.listening import FEATURE_WIDTH, TAP_WIDTH, TAPS
+
 LATENT_SIZE = 128
 PHONES = 178
 KERNEL = 7
@@ -54,16 +55,16 @@ class Block(nn.Module):
 
 
 class Adapter(nn.Module):
-    """(B, F, 864) features to `Outputs`."""
+    """(B, F, 1024) features to `Outputs`."""
 
     def __init__(
         self, channels: int = 256, hidden: int = 640, dilations: tuple[int, ...] = (1, 1, 1, 2, 1, 1, 1)
     ) -> None:
         super().__init__()
         self.lookahead_frames = sum(dilations)
-        self.tap_norms = nn.ModuleList([nn.LayerNorm(TAP_SIZE) for _ in range(TAPS)])
+        self.tap_norms = nn.ModuleList([nn.LayerNorm(TAP_WIDTH) for _ in TAPS])
         self.dropout = nn.Dropout(0.1)
-        self.inlet = nn.Linear(TAPS * TAP_SIZE, channels)
+        self.inlet = nn.Linear(FEATURE_WIDTH, channels)
         self.blocks = nn.ModuleList([Block(channels, hidden, 1, dilation) for dilation in dilations])
         self.norm = nn.LayerNorm(channels)
         self.latent = nn.Linear(channels, LATENT_SIZE)
@@ -75,7 +76,7 @@ class Adapter(nn.Module):
         self.register_buffer("latent_sd", torch.ones(LATENT_SIZE))
 
     def forward(self, features: Tensor) -> Outputs:
-        taps = [norm(tap) for norm, tap in zip(self.tap_norms, torch.split(features, TAP_SIZE, dim=-1), strict=True)]
+        taps = [norm(tap) for norm, tap in zip(self.tap_norms, torch.split(features, TAP_WIDTH, dim=-1), strict=True)]
         x = torch.cat(taps, dim=-1)
         if self.training:
             x = x + NOISE * torch.randn_like(x)

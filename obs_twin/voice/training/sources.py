@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.zoo import whisper_encoder_onnx
 from obs_twin.zoo.store import ModelStore, Progress
 
 F32 = npt.NDArray[np.float32]
 
-SPEECH = ("hibari_tts", "moonshine_tiny_encoder")
+SPEECH = ("hibari_tts", *whisper_encoder_onnx.WEIGHTS)
 KOKORO_PARTS = tuple(f"kokoro_part{number}" for number in (1, 2, 3, 4))
 KOKORO_VOICES = "kokoro_voices"
 PROSE = ("american_standard_version", "wordnet_noun", "wordnet_verb", "wordnet_adj", "wordnet_adv")

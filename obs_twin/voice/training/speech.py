@@ -7,7 +7,8 @@ time are still apart, so nothing is torn:
   pace and pitch come out as wanted; on top, the envelope's frequency axis is bent piece by piece;
 * source: F0 from 65 to 330 Hz, flat to lively, jitter, creak, spectral tilt, breathiness, whisper;
 * rhythm: durations per phoneme, pauses, the prosody network then speaks the new durations;
-* accent: latents of some phonemes are mixed with, or replaced by, those of a neighbouring phoneme.
+* accent: latents of some phonemes are mixed with, or replaced by, those of a neighbouring phoneme;
+* slur: latents are smoothed over time, as in fast and careless speech.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from obs_twin.voice.training.networks import (
     HIBARI_ENERGY,
@@ -170,7 +172,7 @@ def draw_voice(rng: np.random.Generator) -> Voice:
         f0_range=float(rng.uniform(0.35, 1.7)),
         jitter=float(rng.uniform(0, 0.03) if rng.random() < 0.5 else 0.0),
         creak=float(rng.uniform(0.3, 0.6) if rng.random() < 0.12 else 0.0),
-        rate=float(np.exp(rng.uniform(np.log(0.72), np.log(1.5)))),
+        rate=float(np.exp(rng.uniform(np.log(0.72), np.log(1.7)))),
         tilt=float(rng.normal(0, 0.25)),
         breath=float(rng.uniform(0.3, 2.5) if rng.random() < 0.35 else 0.0),
         whisper=bool(rng.random() < 0.03),
@@ -204,6 +206,15 @@ def _pitch(f0: F32, voice: Voice, rng: np.random.Generator) -> F32:
         contour[max(0, last - rng.integers(10, 40)) : last + 1] -= voice.creak
     f0_hz = np.exp(contour + np.log(voice.f0_hz)) / voice.formant_ratio
     return np.where(voiced, np.clip(f0_hz, 50, 480), 0.0).astype(np.float32)
+
+
+def _slur(latents: F32, rng: np.random.Generator) -> F32:
+    """(F, 128) latents of a mouth that does not reach every sound: each frame drawn towards its neighbours, over 75 to
+    225 ms. What is to be heard stays what was meant."""
+    weights = np.hanning(2 * rng.integers(2, 6) + 1)
+    mean = ndimage.convolve1d(latents, weights / weights.sum(), axis=0, mode="nearest")
+    share = np.float32(rng.uniform(0.2, 0.85))
+    return np.asarray((1 - share) * latents + share * mean, np.float32)
 
 
 def _bend(spectrum: F32, voice: Voice) -> F32:
@@ -256,7 +267,8 @@ class Narrator:
         f0 = _pitch(f0, voice, rng)
         swell = np.interp(np.arange(len(energy)), np.linspace(0, len(energy), 5), rng.normal(0, 0.5, 5))
         energy = (energy + swell).astype(np.float32)
-        samples = sound(self.hibari.spectra(spoken[token], f0, energy), f0, voice, rng)
+        frames = _slur(spoken[token], rng) if rng.random() < 0.4 else spoken[token]
+        samples = sound(self.hibari.spectra(frames, f0, energy), f0, voice, rng)
         if not np.isfinite(samples).all() or np.abs(samples).max() < 1e-3:
             raise SpeechError(f"{sentence!r} came out silent or broken")
         what = f"hibari {voice.formant_ratio:.2f} {voice.f0_hz:.0f}"
