@@ -78,3 +78,7 @@ def test_a_stream_goes_on_when_whispers_numbers_run_out(ear: Ear, monkeypatch: p
     assert renewed.shape == endless.shape
     assert (renewed[:150] == endless[:150]).all()
     assert likeness(renewed[170:], endless[170:]) > 0.5
+
+
+def test_the_longest_blocks_fit_into_whispers_numbers(ear: Ear) -> None:
+    assert ear.features(noise(40.0, 5), 60, 80).shape == (1600, FEATURE_WIDTH)

@@ -130,7 +130,7 @@ def test_shards_hold_what_they_say(shard: Path) -> None:
     with np.load(shard) as file:
         arrays = {name: file[name] for name in file.files}
     frames = arrays["starts"][-1]
-    assert arrays["features"].shape == (frames, 864)
+    assert arrays["features"].shape == (frames, 1024)
     assert arrays["latents"].shape == (len(arrays["phones"]), 128)
     assert arrays["token"].max() < len(arrays["phones"])
     assert len(arrays["voices"]) == len(arrays["held_out"]) == len(arrays["starts"]) - 1
@@ -154,7 +154,7 @@ def test_training_learns_goes_on_and_is_exported(work: Path, shard: Path, tmp_pa
     assert path.stat().st_size < 6_000_000
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == ["latent", "energy", "voiced", "speech"]
-    shapes = [output.shape for output in session.run(None, {"features": np.zeros((1, 70, 864), np.float32)})]
+    shapes = [output.shape for output in session.run(None, {"features": np.zeros((1, 70, 1024), np.float32)})]
     assert shapes == [(1, 70, 128), (1, 70, 2), (1, 70, 2), (1, 70)]
 
 
@@ -162,7 +162,7 @@ def test_the_network_looks_no_further_ahead_than_it_says() -> None:
     adapter = Adapter().eval()
     for block in adapter.blocks:
         torch.nn.init.ones_(block.scale)
-    x = torch.randn(1, 100, 864, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, 100, 1024, generator=torch.Generator().manual_seed(0))
     changed = x.clone()
     changed[:, 60] = 0
     with torch.no_grad():

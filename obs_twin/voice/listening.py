@@ -29,7 +29,8 @@ FEATURE_WIDTH = TAP_WIDTH * len(TAPS)
 TOKEN = 320  # samples between Whisper's frames, here called tokens: frames have 25 ms
 KEPT = tuple(f"{part}{layer}" for layer in range(6) for part in "kv")
 MEMORY_TOKENS = 300  # 6 s
-LIFE_TOKENS = 1400
+LIFE_TOKENS = 1250
+"""The longest block, what comes after it and the silence after that must fit into Whisper's 1500 as well."""
 FEATURES_KEPT_TOKENS = 64
 MELS, MEL_HOP, MEL_WINDOW = 80, 160, 400
 MEL_LEAD = 4
