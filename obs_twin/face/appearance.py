@@ -135,7 +135,9 @@ class Detail(NamedTuple):
 def all_detail(bgr: Image, landmarks: FloatArray) -> Detail:
     """Measure the middle of the face at the frame's own pixels; what is unknown is nan."""
     fineness, noise = fine_detail(bgr, landmarks)
-    green = np.ascontiguousarray(bgr[detail_place(landmarks, bgr.shape)][..., 1])
+    sample = bgr[detail_place(landmarks, bgr.shape)][..., 1]
+    # In whole fours, which halve twice much faster than what is left over.
+    green = np.ascontiguousarray(sample[: sample.shape[0] // 4 * 4, : sample.shape[1] // 4 * 4])
     if min(green.shape) < _LEAST_SAMPLE_PX:
         return Detail(fineness, noise, np.full(OCTAVES, np.nan, np.float32))
     seen = strengths(octaves(green), (slice(0, green.shape[0]), slice(0, green.shape[1])))

@@ -12,6 +12,7 @@ A frame's way, all of it inside one rectangle around the face:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -118,6 +119,8 @@ class MeshTwin:
         x0, y0, x1, y1 = _bounds(shaped, shaped, region.shape, corner)
         if x1 - x0 < 2 or y1 - y0 < 2:
             return
+        # Octaves halve twice, and what is not whole fours halves much more slowly.
+        (x0, x1), (y0, y1) = _in_fours(x0, x1, region.shape[1]), _in_fours(y0, y1, region.shape[0])
         target = region[y0:y1, x0:x1]
         corner = corner + np.array([x0, y0], np.float32)
         look = observation.appearance
@@ -229,8 +232,16 @@ def _bounds(actor: FloatArray, twin: FloatArray, shape: tuple[int, ...], corner:
     return (x0, y0, x1, y1)
 
 
+def _in_fours(low: int, high: int, limit: int) -> tuple[int, int]:
+    """`low` and `high` within 0 and `limit`, apart enough for a multiple of four, if there is room for it."""
+    high = min(high + (low - high) % 4, limit)
+    return max(low - (low - high) % 4, 0), high
+
+
 def _blurred(picture: Image, sigma_px: float) -> Image:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px), np.uint8)
+    # Twice the deviation to either side; what lies beyond costs half as much again and cannot be seen.
+    side = 2 * math.ceil(2 * sigma_px) + 1
+    return np.asarray(cv2.GaussianBlur(picture, (side, side), sigma_px), np.uint8)
 
 
 def open_mesh_twin(files: Sequence[Path], perceiver: FacePerceiver, settings: FaceSettings | None = None) -> MeshTwin:
