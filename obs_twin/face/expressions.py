@@ -13,16 +13,21 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from obs_twin.face.atlas import MOVING, Atlas, Layer, painted
 from obs_twin.face.lids import is_shut, lash_marks, paint_shut, shut_contour
 from obs_twin.face.observation import FaceObservation, FloatArray
 from obs_twin.face.rasterise import Texture, pack
 
+Image = npt.NDArray[np.uint8]
+
 _NEW = 0.012  # root mean square of the points' movement, in units of the head's size, from which an expression is one
 _NEARNESS = 0.6  # of the gap between two expressions over which the one gives way to the other
 _SEEN = 0.5  # of the part, at least, for its texture to be of use
 _MOST = 4  # expressions a part
+_CHANGE_ONE, _SHARE_ONE = 64, 1 << 14
+_STEP_BITS, _STEP_HALF = np.int32(6 + 14), np.int32(1 << 19)
 _SHUT = 0.16  # height over width of an eye's opening
 
 
@@ -34,22 +39,21 @@ class _Part:
         points: `(P,)` mesh points.
         expressions: `(K, P, 2) float32`, the points' movement away from rest.
         reach: the gap between expressions over which their textures mix.
-        boxes: for each level of the atlas, the changed rectangle.
-        changes: for each level, `(K - 1, h, w, 3) float32`, added to the atlas in full.
+        corners: for each level of the atlas, where the changed rectangle begins, `(x, y)`.
+        changes: for each level, `(K - 1, h, w * 4) int16`, added to the packed atlas in full; 1 is `1 / _CHANGE_ONE`.
     """
 
     points: npt.NDArray[np.int32]
     expressions: FloatArray
     reach: float
-    boxes: tuple[tuple[int, int, int, int], ...]
-    changes: tuple[FloatArray, ...]
+    corners: tuple[tuple[int, int], ...]
+    changes: tuple[npt.NDArray[np.int16], ...]
 
 
 class Expressions:
     """Textures for an actor's expression, out of an atlas's layers."""
 
     def __init__(self, atlas: Atlas) -> None:
-        self._levels = atlas.levels
         self._neutral = atlas.neutral
         self._packed = [pack(level) for level in atlas.levels]
         shut = (None, _shut_eye(atlas, right=True), _shut_eye(atlas, right=False))
@@ -67,13 +71,28 @@ class Expressions:
                 continue
             if texture is self._packed[level]:
                 texture = texture.copy()
-            x0, y0, x1, y1 = part.boxes[level]
-            mixed = self._levels[level][y0:y1, x0:x1].astype(np.float32)
-            for share, change in zip(shares[1:], part.changes[level], strict=True):
-                if share > 0.002:
-                    cv2.scaleAdd(change, float(share), mixed, mixed)
-            texture[y0:y1, x0:x1] = pack(np.clip(mixed, 0, 255, out=mixed).astype(np.uint8))
+            x0, y0 = part.corners[level]
+            parts = [round(float(share) * _SHARE_ONE) for share in shares[1:]]
+            for share, change in zip(parts, part.changes[level], strict=True):
+                if share:
+                    _add(_channels(texture), change, share, 4 * x0, y0)
         return texture
+
+
+def _channels(texture: Texture) -> Image:
+    """A packed texture `(h, w)` as its bytes `(h, 4 w)`: blue, green, red and what is not used."""
+    return texture.view(np.uint8)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _add(channels: Image, change: npt.NDArray[np.int16], share: int, x0: int, y0: int) -> None:
+    """Add a `share` (of `_SHARE_ONE`) of a `change` `(h, w * 4)` to the `channels` from column `x0`, row `y0` on."""
+    part = np.int32(share)
+    for y in range(change.shape[0]):
+        row, steps = channels[y0 + y], change[y]
+        for n in range(steps.shape[0]):
+            value = (np.int32(row[x0 + n]) << _STEP_BITS) + np.int32(steps[n]) * part
+            row[x0 + n] = np.uint8(min(max((value + _STEP_HALF) >> _STEP_BITS, np.int32(0)), np.int32(255)))
 
 
 def _shares(part: _Part, movement: FloatArray) -> FloatArray:
@@ -110,13 +129,15 @@ def _part(atlas: Atlas, points: npt.NDArray[np.int32], where: FloatArray, made: 
     gaps = [np.sqrt(np.square(a - b).sum(1).mean()) for i, a in enumerate(moved) for b in moved[:i]]
     base = atlas.levels[0].astype(np.float32)
     full = [(layer.picture - base) * (where * np.minimum(layer.skin, 1))[..., None] for layer in chosen[1:]]
-    boxes, changes = [], []
+    corners, changes = [], []
     for level in atlas.levels:
         shape = (level.shape[1], level.shape[0])
         share = cv2.resize(where, shape, interpolation=cv2.INTER_AREA)
         rows, columns = np.flatnonzero(share.max(1) > 0), np.flatnonzero(share.max(0) > 0)
         x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-        boxes.append((x0, y0, x1, y1))
+        corners.append((x0, y0))
         small = [cv2.resize(change, shape, interpolation=cv2.INTER_AREA)[y0:y1, x0:x1] for change in full]
-        changes.append(np.ascontiguousarray(np.stack(small), np.float32))
-    return _Part(points, np.stack(moved), float(min(gaps)) * _NEARNESS / 2, tuple(boxes), tuple(changes))
+        steps = np.zeros((len(small), y1 - y0, x1 - x0, 4), np.int16)
+        steps[..., :3] = np.rint(np.stack(small) * _CHANGE_ONE)
+        changes.append(steps.reshape(len(small), y1 - y0, -1))
+    return _Part(points, np.stack(moved), float(min(gaps)) * _NEARNESS / 2, tuple(corners), tuple(changes))

@@ -25,9 +25,13 @@ _GAIN_BITS = 18
 _GAIN_ONE = float(1 << _GAIN_BITS)
 _EASED = 255 * (np.arange(256) / 255) ** 2 * (3 - 2 * np.arange(256) / 255)  # smoothstep, of 255
 _MARK_ONE = 255.0 * (1 << _UV_BITS)
-_FULL = np.int64(255 << 8)
-_OUTER, _LOW, _WORD = np.uint32(0xFF00FF), np.uint32(0xFF), np.uint32(0xFFFF)
-_BYTE, _TWO_BYTES = np.uint32(8), np.uint32(16)
+_GAIN_SHIFT = np.int64(_GAIN_BITS + 8)
+_GAIN_HALF = np.int64(1 << (_GAIN_BITS + 7))
+_MOST = np.int64(255)
+_OUTER, _HALF = np.uint64(0x00FF00FF00FF00FF), np.uint64(0xFFFFFFFF)
+_LOW, _WORD = np.uint64(0xFF), np.uint64(0xFFFF)
+_BYTE, _TWO_BYTES, _THREE_BYTES, _FOUR_BYTES = np.uint64(8), np.uint64(16), np.uint64(24), np.uint64(32)
+_SIXTEEN, _ROUND, _ROUND_LOW = np.uint64(16), np.uint64(0x00800080), np.uint64(0x80)
 
 
 def pack(picture: Image) -> Texture:
@@ -124,21 +128,21 @@ def draw(
                 planes[3 + c, 1] = to_j * jx + to_k * kx
                 planes[3 + c, 2] = to_j * jy + to_k * ky
             m_step, n_step = np.int64(planes[3, 1]), np.int64(planes[4, 1])
-        slope_01 = (x1 - x0) / (y1 - y0) if y1 != y0 else 0.0
-        slope_12 = (x2 - x1) / (y2 - y1) if y2 != y1 else 0.0
-        slope_20 = (x0 - x2) / (y0 - y2) if y0 != y2 else 0.0
+        # Sorted downwards, one edge runs all along the other two; each edge owns its upper end, not its lower.
+        if y0 > y1:
+            x0, y0, x1, y1 = x1, y1, x0, y0
+        if y1 > y2:
+            x1, y1, x2, y2 = x2, y2, x1, y1
+        if y0 > y1:
+            x0, y0, x1, y1 = x1, y1, x0, y0
+        long = (x2 - x0) / (y2 - y0)
+        above = (x1 - x0) / (y1 - y0) if y1 > y0 else 0.0
+        beneath = (x2 - x1) / (y2 - y1) if y2 > y1 else 0.0
+        long_left = x1 - x0 > (y1 - y0) * long
         for y in range(top, bottom):
-            # Where the row crosses the edges (each edge owns its upper end, not its lower).
-            left, right = 1e6, -1.0
-            if (y0 <= y) != (y1 <= y):
-                x = x0 + (y - y0) * slope_01
-                left, right = min(left, x), max(right, x)
-            if (y1 <= y) != (y2 <= y):
-                x = x1 + (y - y1) * slope_12
-                left, right = min(left, x), max(right, x)
-            if (y2 <= y) != (y0 <= y):
-                x = x2 + (y - y2) * slope_20
-                left, right = min(left, x), max(right, x)
+            at_long = x0 + (y - y0) * long
+            at_short = x0 + (y - y0) * above if y < y1 else x1 + (y - y1) * beneath
+            left, right = (at_long, at_short) if long_left else (at_short, at_long)
             first, last = max(0, math.ceil(left)), min(width, math.ceil(right))
             if first >= last:
                 continue
@@ -154,33 +158,29 @@ def draw(
             for x_pixel in range(first, last):
                 at = np.uintp((v >> _UV_BITS) * tex_w + (u >> _UV_BITS))
                 below = at + np.uintp(tex_w)
-                fu = np.uint32((u >> (_UV_BITS - 4)) & 15)
-                fv = np.uint32((v >> (_UV_BITS - 4)) & 15)
-                w11 = fu * fv
-                w01 = (fu << np.uint32(4)) - w11
-                w10 = (fv << np.uint32(4)) - w11
-                w00 = np.uint32(256) - (fu << np.uint32(4)) - w10
-                p00, p01 = flat[at], flat[at + np.uintp(1)]
-                p10, p11 = flat[below], flat[below + np.uintp(1)]
-                # Blue and red share a word, 16 bits each: one product mixes both.
-                outer = (p00 & _OUTER) * w00 + (p01 & _OUTER) * w01 + (p10 & _OUTER) * w10 + (p11 & _OUTER) * w11
-                inner = (
-                    ((p00 >> _BYTE) & _LOW) * w00
-                    + ((p01 >> _BYTE) & _LOW) * w01
-                    + ((p10 >> _BYTE) & _LOW) * w10
-                    + ((p11 >> _BYTE) & _LOW) * w11
-                )
-                blue, green, red = np.int64(outer & _WORD), np.int64(inner & _WORD), np.int64(outer >> _TWO_BYTES)
+                fu = np.uint64((u >> (_UV_BITS - 4)) & 15)
+                fv = np.uint64((v >> (_UV_BITS - 4)) & 15)
+                nu, nv = _SIXTEEN - fu, _SIXTEEN - fv
+                # Two pixels side by side are one word of 64 bits, each channel 16 bits: one product mixes both.
+                upper = np.uint64(flat[at]) | (np.uint64(flat[at + np.uintp(1)]) << _FOUR_BYTES)
+                lower = np.uint64(flat[below]) | (np.uint64(flat[below + np.uintp(1)]) << _FOUR_BYTES)
+                outer = (upper & _OUTER) * nv + (lower & _OUTER) * fv
+                inner = ((upper >> _BYTE) & _OUTER) * nv + ((lower >> _BYTE) & _OUTER) * fv
+                outer = (outer & _HALF) * nu + (outer >> _FOUR_BYTES) * fu
+                inner = (inner & _WORD) * nu + ((inner >> _FOUR_BYTES) & _WORD) * fu
                 if gain is not None:
-                    blue = min((blue * b) >> _GAIN_BITS, _FULL)
-                    green = min((green * g) >> _GAIN_BITS, _FULL)
-                    red = min((red * r) >> _GAIN_BITS, _FULL)
+                    blue, green, red = np.int64(outer & _WORD), np.int64(inner & _WORD), np.int64(outer >> _TWO_BYTES)
+                    out[y, x_pixel, 0] = np.uint8(min((blue * b + _GAIN_HALF) >> _GAIN_SHIFT, _MOST))
+                    out[y, x_pixel, 1] = np.uint8(min((green * g + _GAIN_HALF) >> _GAIN_SHIFT, _MOST))
+                    out[y, x_pixel, 2] = np.uint8(min((red * r + _GAIN_HALF) >> _GAIN_SHIFT, _MOST))
                     b += b_step
                     g += g_step
                     r += r_step
-                out[y, x_pixel, 0] = np.uint8((blue + 128) >> 8)
-                out[y, x_pixel, 1] = np.uint8((green + 128) >> 8)
-                out[y, x_pixel, 2] = np.uint8((red + 128) >> 8)
+                else:
+                    outer += _ROUND
+                    out[y, x_pixel, 0] = np.uint8((outer >> _BYTE) & _LOW)
+                    out[y, x_pixel, 1] = np.uint8((inner + _ROUND_LOW) >> _BYTE)
+                    out[y, x_pixel, 2] = np.uint8(outer >> _THREE_BYTES)
                 u += u_step
                 v += v_step
                 if marks is not None and out_marks is not None:
