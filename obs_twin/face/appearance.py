@@ -90,7 +90,7 @@ class UsualTones:
         if self._usual is None:
             return False
         change = np.log(tones + 2) - self._usual
-        change -= np.median(change, axis=0)
+        change -= _medians(change)
         return int((np.abs(change).max(axis=1) > _COVERED).sum()) > _COVERED_POINTS
 
     def update(self, tones: FloatArray, hidden: npt.NDArray[np.bool_]) -> FloatArray:
@@ -99,12 +99,18 @@ class UsualTones:
         if self._usual is None:
             self._usual = logs
             return tones
-        today = np.median((logs - self._usual)[~hidden], axis=0) if not hidden.all() else np.zeros(3, np.float32)
+        today = _medians((logs - self._usual)[~hidden]) if not hidden.all() else np.zeros(3, np.float32)
         if hidden.any():
             logs[hidden] = self._usual[hidden] + today
             tones = (np.exp(logs) - 2).astype(np.float32)
         self._usual = self._usual + (logs - self._usual) * np.float32(_USUAL_STEP)
         return tones
+
+
+def _medians(values: FloatArray) -> FloatArray:
+    """The median of each column of `values` `(N, C)`; the upper one of the middle two."""
+    middle = len(values) // 2
+    return np.asarray(np.partition(values.T, middle, axis=1)[:, middle], np.float32)
 
 
 def tones_at(crop: Image, places: FloatArray) -> FloatArray:
@@ -121,7 +127,7 @@ def iris_tone(eye: Image, centre: FloatArray, radius: float) -> FloatArray:
     """The typical colour `(3,)` of an iris in a picture of its eye: a ring without pupil, lids and glints."""
     places = (centre + _IRIS_SAMPLES * np.float32(radius)).astype(int)
     x, y = np.clip(places, 0, [eye.shape[1] - 1, eye.shape[0] - 1]).T
-    return np.asarray(np.median(eye[y, x], axis=0), np.float32)
+    return _medians(np.asarray(eye[y, x], np.float32))
 
 
 class Detail(NamedTuple):

@@ -49,14 +49,14 @@ _MIN_EYE_PX = 7.0  # below this width of an eye the iris network only guesses
 _MIN_PRESENCE = 0.5
 _VERIFY_EVERY_FRAMES = 30
 _MAX_HELD_FRAMES = 20
-_DETAIL_EVERY_FRAMES = 3
+_DETAIL_EVERY_FRAMES = 5  # odd, so that both eyes have their turn
 _MOST_FACES = 4
 _REFUSED_FRAMES, _DOUBTED_FRAMES = 8, 5
 _KNOWN_YAW_DEG = 30.0  # up to here the embedding tells people apart
 _JUMP = 0.5
 _HAND_YAW_DEG, _HAND_EVIDENCE = 25.0, 0.15
 _QUICK, _QUICK_PX = 0.015, 3.0  # from one frame to the next: of the head's size and at least, to be blurred by it
-_DETAIL_STEP = 0.25
+_DETAIL_STEP = 0.38
 _SOFT_PX = 3
 _USUAL_DETAIL = Detail(0.2, 0.0, np.full(OCTAVES, np.nan, np.float32))  # of a webcam, until it is measured
 # The iris network's contour rows in the order of `topology.RIGHT_EYE`: lower lid from the outer to the inner corner,
