@@ -32,7 +32,7 @@ from obs_twin.face.mouth import shade_mouth, soften_rim
 from obs_twin.face.observation import FaceObservation, FloatArray, Rect
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.photo import FRONTAL_DEG, SIDE_DEG, FaceModelError, TargetPhoto, read_photo
-from obs_twin.face.rasterise import blend, draw, keep_in_front, tint_disc, visible_order
+from obs_twin.face.rasterise import blend, draw, extent, keep_in_front, tint_disc, visible_order
 from obs_twin.face.settings import FaceSettings
 from obs_twin.face.shape import FULLY_OPEN, FULLY_SHUT, TargetShape, distance_to_outline, lids_lowered
 from obs_twin.face.surroundings import pull_surroundings, with_rings
@@ -223,12 +223,9 @@ def _hair_zone(points: FloatArray, outline_distance: FloatArray) -> FloatArray:
 
 
 def _bounds(actor: FloatArray, twin: FloatArray, shape: tuple[int, ...], corner: FloatArray | None = None) -> Rect:
-    low = np.floor(np.minimum(actor[:, :2].min(0), twin[:, :2].min(0))) - 2
-    high = np.ceil(np.maximum(actor[:, :2].max(0), twin[:, :2].max(0))) + 3
-    if corner is not None:
-        low, high = low - corner, high - corner
-    x0, x1 = (int(min(max(v, 0), shape[1])) for v in (low[0], high[0]))
-    y0, y1 = (int(min(max(v, 0), shape[0])) for v in (low[1], high[1]))
+    (left, top, right, bottom), (x, y) = extent(actor, twin), (0.0, 0.0) if corner is None else corner
+    x0, x1 = (int(min(max(v - x, 0), shape[1])) for v in (math.floor(left) - 2, math.ceil(right) + 3))
+    y0, y1 = (int(min(max(v - y, 0), shape[0])) for v in (math.floor(top) - 2, math.ceil(bottom) + 3))
     return (x0, y0, x1, y1)
 
 

@@ -55,6 +55,18 @@ def visible_order(points: FloatArray, triangles: npt.NDArray[np.int32]) -> npt.N
     return np.ascontiguousarray(triangles[order])
 
 
+@njit(cache=True, nogil=True)
+def extent(some: FloatArray, others: FloatArray) -> tuple[float, float, float, float]:
+    """The least x and y and the largest of all points `(N, 2 or more)`."""
+    left, top, right, bottom = math.inf, math.inf, -math.inf, -math.inf
+    for points in (some, others):
+        for n in range(len(points)):
+            x, y = points[n, 0], points[n, 1]
+            left, right = min(left, x), max(right, x)
+            top, bottom = min(top, y), max(bottom, y)
+    return left, top, right, bottom
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def draw(
     texture: Texture,
