@@ -9,6 +9,7 @@ feature and not by light (brows, lips, a moustache, hair on the forehead) are kn
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from obs_twin.face.observation import FloatArray
@@ -23,6 +24,8 @@ from obs_twin.face.topology import (
     RIGHT_BROW,
     RIGHT_EYE,
 )
+
+Weights = npt.NDArray[np.uint8]
 
 # Nostrils and the wings of the nose, whose shadows are shape and not light.
 _NOSTRILS = np.array([2, 97, 98, 99, 60, 75, 20, 242, 141, 94, 370, 462, 250, 290, 305, 328, 327, 326], np.int32)
@@ -40,6 +43,7 @@ _INNER_TINT_OUTLIER = 0.45
 _TINT_RADIUS = 0.08  # in units of the head's size; tint says nothing of relief, and may be followed closely
 _INNER = (0.08, 0.16)  # from the outline and from the lips: by the first still at the edge, by the second on a cheek
 _MOST_SHIFT, _TAIL = 0.2, 6  # the second: so many of the plain points at either end do not count
+_NEAR = 255
 _TREND_RIDGE = 1e-3
 _TREND_WEIGHT = 0.02
 
@@ -69,7 +73,13 @@ class LightTransfer:
 
     def __init__(self, tones: FloatArray, points: FloatArray, radii: FloatArray) -> None:
         self._log_tones = np.log(tones + _DARKEST)
-        self._kernel = smoothing_kernel(points, radii)
+        kernel, tint_kernel = smoothing_kernel(points, radii), smoothing_kernel(points, _TINT_RADIUS)
+        # A point weighs its area (which stands on the diagonal) times its nearness, which 255 steps are fine enough
+        # for: a quarter of the memory to go through in every frame.
+        self._areas = kernel.diagonal() / np.float32(_NEAR), tint_kernel.diagonal() / np.float32(_NEAR)
+        self._near, self._tint_near = (
+            np.rint(k / k.diagonal() * _NEAR).astype(np.uint8) for k in (kernel, tint_kernel)
+        )
         x, y = points[:, 0], points[:, 1]
         z = points[:, 2]
         self._trend = np.stack([np.ones_like(x), x, y, x * x, z], axis=1).astype(np.float32)
@@ -79,9 +89,7 @@ class LightTransfer:
         self._prior = np.ones(MESH_POINTS, np.float32)
         self._prior[_FEATURES] = 0.02
         self._plainness = (self._prior / smoothing_kernel(points, 0.07).sum(1)).astype(np.float32)
-        self._kernel_sum = _TREND_WEIGHT * self._kernel.sum(1, keepdims=True)
-        self._tint_kernel = smoothing_kernel(points, _TINT_RADIUS)
-        self._tint_kernel_sum = _TREND_WEIGHT * self._tint_kernel.sum(1, keepdims=True)
+        self._to_trend = np.stack([k.sum(1) for k in (kernel, tint_kernel)]) * np.float32(_TREND_WEIGHT)
         from_outline = np.linalg.norm(points[:, None, :2] - points[None, OVAL, :2], axis=2).min(1)
         below_brows = points[:, 1] > points[[*RIGHT_BROW, *LEFT_BROW], 1].max()
         from_lips = np.linalg.norm(points[:, None, :2] - points[None, LIPS_OUTER, :2], axis=2).min(1)
@@ -102,14 +110,11 @@ class LightTransfer:
         trend, trust = np.empty_like(ratio), np.empty(MESH_POINTS, np.float32)
         outliers = self._dark_outlier, self._tint_outlier
         _robust_trend(ratio, self._trend, self._plainness, self._seed, *outliers, trend, trust)
-        weight = self._prior * trust
-        rest = ratio - trend
-        bright = rest.mean(axis=1, keepdims=True)
-        weighed = np.concatenate([(rest - bright) * weight[:, None], bright * weight[:, None], weight[:, None]], axis=1)
-        coarse = self._kernel @ weighed[:, 3:]
-        fine = self._tint_kernel @ weighed
-        smooth = trend + coarse[:, :1] / (coarse[:, 1:] + self._kernel_sum)
-        smooth += fine[:, :3] / (fine[:, 4:] + self._tint_kernel_sum)
+        rest = np.empty_like(ratio)
+        _smoothed_rest(
+            ratio - trend, self._prior * trust, self._near, self._tint_near, *self._areas, self._to_trend, rest
+        )
+        smooth = trend + rest
         # The photo's shades are lifted further than the actor's are kept: the skin as a whole stays the actor's.
         left = np.sort((ratio - smooth)[_PLAIN], axis=0)[_TAIL:-_TAIL].mean(axis=0)
         smooth += np.clip(left, -_MOST_SHIFT, _MOST_SHIFT)
@@ -186,3 +191,49 @@ def _robust_trend(
                 limit = _BRIGHT_OUTLIER if brightness > 0 else dark_outlier[n]
             rest = 1.0 - (chroma / tint_outlier[n]) ** 2 - (brightness / limit) ** 2
             trust[n] = max(rest, 0.0) ** 2
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _smoothed_rest(
+    rest: FloatArray,
+    weight: FloatArray,
+    near: Weights,
+    tint_near: Weights,
+    area: FloatArray,
+    tint_area: FloatArray,
+    to_trend: FloatArray,
+    out: FloatArray,
+) -> None:
+    """What differs from the plain surface, smoothed over the face: brightness coarsely, tint finely.
+
+    Args:
+        rest: `(N, 3)`, log colours less the surface.
+        weight: `(N,)`, how far each point is to be trusted.
+        near, tint_near: `(N, N)`, how much each point's brightness and its tint take from the others, `_NEAR` is all.
+        area, tint_area: `(N,)`, what the same are multiplied with for each of the others.
+        to_trend: `(2, N)`, the weights of the surface.
+        out: `(N, 3)`, gets the sum of both.
+    """
+    points = rest.shape[0]
+    w = np.empty((6, points), np.float32)
+    for n in range(points):
+        bright = (rest[n, 0] + rest[n, 1] + rest[n, 2]) / np.float32(3)
+        fine, coarse = weight[n] * tint_area[n], weight[n] * area[n]
+        for c in range(3):
+            w[c, n] = (rest[n, c] - bright) * fine
+        w[3, n], w[4, n] = bright * coarse, coarse
+        w[5, n] = fine
+    for n in range(points):
+        row, tint_row = near[n], tint_near[n]
+        blue = green = red = fine = bright = coarse = np.float32(0)
+        for k in range(points):
+            tint, light = np.float32(tint_row[k]), np.float32(row[k])
+            blue += tint * w[0, k]
+            green += tint * w[1, k]
+            red += tint * w[2, k]
+            fine += tint * w[5, k]
+            bright += light * w[3, k]
+            coarse += light * w[4, k]
+        fine += to_trend[1, n]
+        lift = bright / (coarse + to_trend[0, n])
+        out[n, 0], out[n, 1], out[n, 2] = lift + blue / fine, lift + green / fine, lift + red / fine
