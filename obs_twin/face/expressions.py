@@ -89,10 +89,11 @@ def _add(channels: Image, change: npt.NDArray[np.int16], share: int, x0: int, y0
     """Add a `share` (of `_SHARE_ONE`) of a `change` `(h, w * 4)` to the `channels` from column `x0`, row `y0` on."""
     part = np.int32(share)
     for y in range(change.shape[0]):
-        row, steps = channels[y0 + y], change[y]
+        steps = change[y]
+        row = channels[y0 + y, x0 : x0 + steps.shape[0]]
         for n in range(steps.shape[0]):
-            value = (np.int32(row[x0 + n]) << _STEP_BITS) + np.int32(steps[n]) * part
-            row[x0 + n] = np.uint8(min(max((value + _STEP_HALF) >> _STEP_BITS, np.int32(0)), np.int32(255)))
+            value = (np.int32(row[n]) << _STEP_BITS) + np.int32(steps[n]) * part
+            row[n] = np.uint8(min(max((value + _STEP_HALF) >> _STEP_BITS, np.int32(0)), np.int32(255)))
 
 
 def _shares(part: _Part, movement: FloatArray) -> FloatArray:
