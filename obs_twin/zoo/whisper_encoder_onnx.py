@@ -146,6 +146,8 @@ class _Graph:
             list(self._constants.values()),
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        # Whole as it is: without this mark, the one who makes it smaller would warn that it was not prepared.
+        self._onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
         self._onnx.checker.check_model(model)
         content: bytes = model.SerializeToString()
         return content
