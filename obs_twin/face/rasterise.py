@@ -40,19 +40,41 @@ def pack(picture: Image) -> Texture:
     return packed
 
 
-def visible_order(points: FloatArray, triangles: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def visible_order(
+    points: FloatArray, triangles: npt.NDArray[np.int32], *, both_sides: bool = False
+) -> npt.NDArray[np.int32]:
     """The `triangles` `(M, 3)` that face the camera, far to near.
 
     Args:
         points: `(N, 3) float32`, x, y pixels and z in the same scale, smaller is nearer.
+        both_sides: those that face away too.
     """
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    depth = a[:, 2] + b[:, 2] + c[:, 2]
-    # The mesh's triangles run against the clock, as seen on the picture, when they face the camera.
-    facing = np.flatnonzero(area < 0)
-    order = facing[np.argsort(-depth[facing], kind="stable")]
-    return np.ascontiguousarray(triangles[order])
+    rows, nearness = np.empty(len(triangles), np.int64), np.empty(len(triangles), np.float32)
+    count = _facing(points, triangles, both_sides, rows, nearness)
+    order = np.argsort(nearness[:count], kind="stable")
+    return np.ascontiguousarray(triangles[rows[order]])
+
+
+@njit(cache=True, nogil=True)
+def _facing(
+    points: FloatArray,
+    triangles: npt.NDArray[np.int32],
+    both_sides: bool,
+    rows: npt.NDArray[np.int64],
+    nearness: FloatArray,
+) -> int:
+    """How many triangles face the camera; which they are, and how near, is written to `rows` and `nearness` `(M,)`."""
+    count = 0
+    for t in range(len(triangles)):
+        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x, y = points[i, 0], points[i, 1]
+        area = (points[j, 0] - x) * (points[k, 1] - y) - (points[j, 1] - y) * (points[k, 0] - x)
+        # The mesh's triangles run against the clock, as seen on the picture, when they face the camera.
+        if area < 0 or both_sides:
+            rows[count] = t
+            nearness[count] = -(points[i, 2] + points[j, 2] + points[k, 2])
+            count += 1
+    return count
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from obs_twin.face.mouth import inside_lips
 from obs_twin.face.observation import FloatArray
-from obs_twin.face.rasterise import draw, pack
+from obs_twin.face.rasterise import draw, pack, visible_order
 from obs_twin.face.topology import LEFT_EYE, LIPS_INNER, MESH_POINTS, OVAL, RIGHT_EYE, TRIANGLES
 
 Image = npt.NDArray[np.uint8]
@@ -89,7 +89,8 @@ def pull_surroundings(
     uncovered: npt.NDArray[np.bool_],
 ) -> None:
     """Pull the actor's own picture to the twin's outline, mouth and eyes, where the twin does not cover it."""
-    seen = TRIANGLES[uncovered[TRIANGLES].any(axis=1)]
+    corners = uncovered[TRIANGLES]
+    seen = TRIANGLES[corners[:, 0] | corners[:, 1] | corners[:, 2]]
     triangles = np.concatenate([_RING_TRIANGLES, seen, _EYES, _MOUTH])
-    far_to_near = np.argsort(-twin_points[triangles, 2].sum(axis=1), kind="stable")
-    draw(pack(region), actor_points[:, :2] - corner, twin_points[:, :2] - corner, triangles[far_to_near], region)
+    far_to_near = visible_order(twin_points, triangles, both_sides=True)
+    draw(pack(region), actor_points[:, :2] - corner, twin_points[:, :2] - corner, far_to_near, region)
