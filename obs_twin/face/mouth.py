@@ -6,11 +6,14 @@ mouth does: the lips shade what lies behind them, and there two pictures meet.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from obs_twin.face.observation import FloatArray
+from obs_twin.face.rasterise import extent
 from obs_twin.face.topology import LIPS_INNER, LIPS_OUTER
 
 Image = npt.NDArray[np.uint8]
@@ -73,6 +76,8 @@ def soften_rim(layer: Image, coverage: Image, contour: FloatArray, head_px: floa
 
 def _around(picture: Image, contour: FloatArray, reach_px: int) -> tuple[Image, npt.NDArray[np.int_]]:
     """The part of a `picture` around a `contour`, and where it begins `(2,)`."""
-    low = np.clip(np.floor(contour.min(0)).astype(int) - reach_px, 0, picture.shape[1::-1])
-    high = np.clip(np.ceil(contour.max(0)).astype(int) + reach_px + 1, 0, picture.shape[1::-1])
-    return picture[low[1] : high[1], low[0] : high[0]], low
+    left, top, right, bottom = extent(contour, contour)
+    height, width = picture.shape[:2]
+    x0, x1 = (min(max(v, 0), width) for v in (math.floor(left) - reach_px, math.ceil(right) + reach_px + 1))
+    y0, y1 = (min(max(v, 0), height) for v in (math.floor(top) - reach_px, math.ceil(bottom) + reach_px + 1))
+    return picture[y0:y1, x0:x1], np.array([x0, y0])
