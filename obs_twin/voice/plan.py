@@ -63,7 +63,7 @@ class Plan:
 PLANS = (
     Plan(4, 3, "understandable; some words are less clear"),
     Plan(4, 6, "mostly clear"),
-    Plan(4, 11, "good"),
+    Plan(4, 9, "good"),
     Plan(8, 12, "good"),
     Plan(10, 14, "good"),
     Plan(14, 18, "very good"),
