@@ -1,7 +1,7 @@
 """Makes the training data: shards of twenty minutes (Kokoro: five), each from its own seed. So any of them can be made
 again, in any order, by any number of processes, while the training already runs on those that exist.
 
-    python -m obs_twin.voice.training.dataset --work FOLDER --shards 0:56            # hibari: 25 s of CPU each
+    python -m obs_twin.voice.training.dataset --work FOLDER --shards 0:56            # hibari: 70 to 100 s of CPU each
     python -m obs_twin.voice.training.dataset --work FOLDER --shards 0:5 --kokoro
 """
 

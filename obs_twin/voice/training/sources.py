@@ -23,7 +23,7 @@ STYLE_SHAPE = (510, 256)  # a style per number of tokens
 
 
 def fetch_all(progress: Progress | None = None) -> None:
-    """Fetch everything that is missing (some 170 MB).
+    """Fetch everything that is missing (some 230 MB).
 
     Raises:
         ModelError: no network or a full disk.
