@@ -24,8 +24,9 @@ from obs_twin.bench.voice_metrics import VoiceScores
 from obs_twin.bench.voice_report import quiet_lines, speaker_table, table, write_report
 from obs_twin.bench.words import edit_distance, word_error_rate, word_errors
 from obs_twin.twin.synthetic.speech import ACTOR_SPEAKER, SAMPLE_RATE_HZ, speak
+from obs_twin.voice.mel import mel_filterbank
 from obs_twin.voice.model import VoiceSettings
-from obs_twin.voice.speaker import EMBEDDING_SIZE, SpeakerEmbedder, mel_filterbank, similarity
+from obs_twin.voice.speaker import EMBEDDING_SIZE, SpeakerEmbedder, similarity
 from obs_twin.voice.target import analyse
 from obs_twin.zoo.catalogue import ModelError
 from obs_twin.zoo.checkpoint import read_legacy_checkpoint

@@ -1,7 +1,7 @@
-"""What is being said, free of who says it: Whisper's features, then our adapter, on one window of sound.
+"""What is being said, free of who says it: Whisper's features, then our adapter, block by block of a stream.
 
 The adapter (models/voice_adapter.onnx, trained by this project on generated speech only) turns what `listening` hears
-into the decoder's content, energy and voicing. Each block is heard anew with its left context.
+into the decoder's content, energy and voicing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Content:
 
 
 class ContentEncoder:
-    """From a window of sound at 16 kHz to ``Content``.
+    """Hears one stream at 16 kHz and says what is in it.
 
     Raises ``ModelError`` when a file cannot be opened, ``VoiceModelError`` when it is not an adapter of ours.
     """

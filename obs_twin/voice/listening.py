@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from obs_twin.voice.mel import mel_filterbank
 from obs_twin.voice.model import F32
 from obs_twin.voice.neural_grid import HEAR_FRAME, HEAR_RATE_HZ
 from obs_twin.voice.sessions import open_session
@@ -146,17 +147,8 @@ class Ear:
 
 @lru_cache(maxsize=1)
 def _filters() -> tuple[F32, F32]:
-    """Triangles of equal area on Slaney's mel scale (Auditory Toolbox, 1998), (80, 201); and the window, (400,)."""
-    step, knee_hz = 200.0 / 3.0, 1000.0
-    octave = np.log(6.4) / 27.0
-    knee = knee_hz / step
-    top = knee + np.log(HEAR_RATE_HZ / 2 / knee_hz) / octave
-    mels = np.linspace(0.0, top, MELS + 2)
-    edges = np.where(mels < knee, mels * step, knee_hz * np.exp(octave * (mels - knee)))
-    bins = np.linspace(0.0, HEAR_RATE_HZ / 2, MEL_WINDOW // 2 + 1)
-    low, middle, high = (edges[k : k + MELS, None] for k in range(3))
-    triangles = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
-    filters = np.maximum(triangles, 0.0) * 2.0 / (high - low)
+    """Whisper's mel filters, (80, 201), and its window, (400,)."""
+    filters = mel_filterbank(HEAR_RATE_HZ, MEL_WINDOW, MELS)
     return filters.astype(np.float32), np.hanning(MEL_WINDOW + 1)[:-1].astype(np.float32)
 
 

@@ -1,7 +1,7 @@
 """What a delay buys: how long a stretch is converted at a time, and how much of what comes next is heard before.
 
-The neural voice converts chunks, each with what was said before it (left context) and after it (right context). More
-right context makes clearer words; longer chunks cost less, because everything around them is computed again for each.
+The neural voice converts chunks, each with what comes after it (right context) and the memory of what came before. More
+right context makes clearer words; longer chunks cost less, because what comes after is computed again for each.
 """
 
 from __future__ import annotations

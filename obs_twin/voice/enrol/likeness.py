@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from obs_twin.voice.enrol.network import RATE_HZ
-from obs_twin.voice.speaker import EMBEDDING_SIZE, LAYERS, LEVEL_DBFS, MELS, mel_filterbank
+from obs_twin.voice.mel import mel_filterbank
+from obs_twin.voice.speaker import EMBEDDING_SIZE, LAYERS, LEVEL_DBFS, MELS
 from obs_twin.voice.speaker import FFT_SAMPLES as HEARD_SAMPLES
 from obs_twin.voice.speaker import HOP_SAMPLES as HEARD_HOP
 from obs_twin.voice.speaker import RATE_HZ as HEARD_HZ
