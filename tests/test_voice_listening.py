@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from obs_twin.voice import listening
-from obs_twin.voice.listening import FEATURE_WIDTH, LEAST_SAMPLES, Ear, at_frames
+from obs_twin.voice.listening import FEATURE_WIDTH, LEAST_SAMPLES, Ear, at_frames, log_mel
 from obs_twin.voice.neural_grid import HEAR_RATE_HZ
 from obs_twin.zoo.derive import derived_path
 
@@ -27,13 +27,12 @@ def likeness(a: F32, b: F32) -> float:
     return float(np.corrcoef(a[:, 512:].ravel(), b[:, 512:].ravel())[0, 1])
 
 
-def test_a_tone_is_loudest_in_the_mel_band_of_its_frequency(ear: Ear) -> None:
+def test_a_tone_is_loudest_in_the_mel_band_of_its_frequency() -> None:
     t = np.arange(HEAR_RATE_HZ) / HEAR_RATE_HZ
     loudest = []
     for hz in (250, 1000, 4000):
-        ear.reset()
         tone = np.sin(2 * np.pi * hz * t).astype(np.float32)
-        loudest.append(int(ear._mel(tone, 0, 10, 40)[0].mean(1).argmax()))
+        loudest.append(int(log_mel(tone, 0, 10, 40).mean(1).argmax()))
     # 80 bands, 45.245 mels: 250 Hz is 3.75, 1 kHz 15 and 4 kHz 35.16 of them.
     assert loudest == pytest.approx([3.75 * 81 / 45.245 - 1, 15 * 81 / 45.245 - 1, 35.16 * 81 / 45.245 - 1], abs=0.75)
 

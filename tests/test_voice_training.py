@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,14 @@ import onnxruntime as ort
 import soxr
 import torch
 
-from obs_twin.voice.listening import ENCODER, Ear
 from obs_twin.voice.training import texts
 from obs_twin.voice.training.adapter import Plan, Training
 from obs_twin.voice.training.augment import RATE_HZ, Scenery
 from obs_twin.voice.training.dataset import silence_latent
-from obs_twin.voice.training.export import export
-from obs_twin.voice.training.features import ShardWriter
 from obs_twin.voice.training.network import Adapter
 from obs_twin.voice.training.sources import SPEECH
 from obs_twin.voice.training.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Narrator, SpeechError, draw_voice, speaking
-from obs_twin.zoo.derive import derived_path
+from obs_twin.voice.training.windows import ShardWriter
 from obs_twin.zoo.store import ModelStore
 
 SENTENCES = ("They think that the weather is good today.", "Why did she leave the measure there?", "About 42 percent.")
@@ -47,7 +45,7 @@ def narrator(work: Path) -> Narrator:
 @pytest.fixture(scope="module")
 def shard(work: Path, narrator: Narrator) -> Path:
     rng = np.random.default_rng(3)
-    writer = ShardWriter(Ear(derived_path(ENCODER)), silence_latent(narrator.hibari), rng)
+    writer = ShardWriter(silence_latent(narrator.hibari), rng)
     for count, sentence in enumerate(SENTENCES * 2):
         writer.add(narrator.speak(sentence, rng), held_out=count == 0)
     writer.add_silence(held_out=False)
@@ -130,7 +128,7 @@ def test_shards_hold_what_they_say(shard: Path) -> None:
     with np.load(shard) as file:
         arrays = {name: file[name] for name in file.files}
     frames = arrays["starts"][-1]
-    assert arrays["features"].shape == (frames, 1024)
+    assert arrays["sound"].shape == (frames * 400,)
     assert arrays["latents"].shape == (len(arrays["phones"]), 128)
     assert arrays["token"].max() < len(arrays["phones"])
     assert len(arrays["voices"]) == len(arrays["held_out"]) == len(arrays["starts"]) - 1
@@ -139,20 +137,31 @@ def test_shards_hold_what_they_say(shard: Path) -> None:
     assert arrays["held_out"].any()
 
 
+def test_shards_put_the_sound_where_the_labels_are(shard: Path) -> None:
+    with np.load(shard) as file:
+        arrays = {name: file[name] for name in file.files}
+    start, end = arrays["starts"][:2]
+    level = np.abs(arrays["sound"][start * 400 : end * 400].astype(np.float64)).reshape(end - start, -1).mean(1)
+    spoken = arrays["speech"][start:end]
+    assert 0.2 < spoken.mean() < 0.95
+    assert level[spoken].mean() > 4 * level[~spoken].mean()
+
+
 def test_training_learns_goes_on_and_is_exported(work: Path, shard: Path, tmp_path: Path) -> None:
-    plan = Plan(steps=12, batch=4, learning_rate=1e-3, seed=1, bfloat16=False, device="cpu")
+    plan = Plan(3, 7, 1, 1e-3, 1e-3, 1e-3, seed=1, bfloat16=False, device="cpu")
     first = Training(plan, work)
     start = first.evaluate("hibari")
     first.run()
     assert first.evaluate("hibari")["latent"] < start["latent"]
-    longer = Training(Plan(14, 4, 1e-3, 1, False, "cpu"), work)
+    changes = first.average.hearing.changes()
+    assert any(np.abs(changes[name]).max() > 0 for name in changes if name.endswith("/up"))
+    longer = Training(replace(plan, steps=8), work)
     weights = [parameter.detach().clone() for parameter in first.average.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(weights, longer.average.parameters(), strict=True))
     longer.run()
-    path = tmp_path / "adapter.onnx"
-    assert export(longer.average, path) < 0.02
-    assert path.stat().st_size < 6_000_000
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert longer.write(tmp_path)["difference in ONNX"] < 0.02
+    assert (tmp_path / "voice_adapter.onnx").stat().st_size < 6_000_000
+    session = ort.InferenceSession(str(tmp_path / "voice_adapter.onnx"), providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == ["latent", "energy", "voiced", "speech"]
     shapes = [output.shape for output in session.run(None, {"features": np.zeros((1, 70, 1024), np.float32)})]
     assert shapes == [(1, 70, 128), (1, 70, 2), (1, 70, 2), (1, 70)]

@@ -31,17 +31,13 @@ TOKEN = 320  # samples between Whisper's frames, here called tokens: frames have
 KEPT = tuple(f"{part}{layer}" for layer in range(6) for part in "kv")
 MEMORY_TOKENS = 300  # 6 s
 LIFE_TOKENS = 1250
-"""The longest block, what comes after it and the silence after that must fit into Whisper's 1500 as well."""
+"""The longest block and what comes after it must fit into Whisper's 1500 as well."""
 FEATURES_KEPT_TOKENS = 64
 MELS, MEL_HOP, MEL_WINDOW = 80, 160, 400
 MEL_LEAD = 4
-AGAIN_TOKENS = 10
-"""Heard again before each block: what came after them makes them surer, for all that is heard later."""
-LEAST_LEFT_SAMPLES = MEL_LEAD * MEL_HOP + MEL_WINDOW // 2 + (AGAIN_TOKENS + 1) * TOKEN
+LEAST_LEFT_SAMPLES = MEL_LEAD * MEL_HOP + MEL_WINDOW // 2 + TOKEN
 """What a block's sound has to begin before its first frame."""
 LEAST_SAMPLES = 3 * HEAR_FRAME
-SILENT_TOKENS = 5
-"""Silence that Whisper hears after what there is: it knows sound that silence follows, not sound that is torn off."""
 PRIOR_LOUDEST, RANGE = -1.0, 8.0  # powers of ten
 FORGET_PER_TOKEN = 0.0006  # 0.3 dB a second
 
@@ -73,7 +69,7 @@ class Ear:
         self._tokens = np.zeros((0, FEATURE_WIDTH), np.float32)  # of the last tokens before _next
         self._frame = 0  # first of the next block
         self._next = 0  # first token that is not final yet
-        self._loudest = PRIOR_LOUDEST
+        self._loudness = Loudness()
 
     def hear(self, x: F32, x_start: int, frames: int, right_frames: int, before: int = 0) -> F32:
         """Features (before + frames + right_frames, 1024) of the next block, of what comes after it, and of the last
@@ -85,9 +81,9 @@ class Ear:
         first = self._frame
         self._frame += frames
         final, end = ((first + n) * HEAR_FRAME // TOKEN for n in (frames, frames + right_frames))
-        final = max(self._next, final - AGAIN_TOKENS)
-        feeds = {"mel": self._mel(x, x_start, 2 * self._next - MEL_LEAD, 2 * end)}
-        made, *_ = [self._run(memory, feeds, final - self._next)[: end - self._next] for memory in self._memories]
+        levels = log_mel(x, x_start, 2 * self._next - MEL_LEAD, 2 * end)
+        feeds = {"mel": self._loudness.scaled(levels)[None]}
+        made, *_ = [self._run(memory, feeds, final - self._next) for memory in self._memories]
         tokens = np.concatenate([self._tokens, made])
         tokens_start = self._next - len(self._tokens)
         self._tokens = tokens[max(0, final - tokens_start - FEATURES_KEPT_TOKENS) : final - tokens_start]
@@ -131,18 +127,29 @@ class Ear:
         elif age >= LIFE_TOKENS:
             del self._memories[0]
 
-    def _mel(self, x: F32, x_start: int, first: int, end: int) -> F32:
-        """(1, 80, n) log mel spectrum of the stream's mel frames ``first`` to ``end``, as Whisper was trained on it."""
-        begin = first * MEL_HOP - MEL_WINDOW // 2 - x_start
-        piece = x[begin : end * MEL_HOP - x_start]
-        piece = np.pad(piece, (0, (end - 1 - first) * MEL_HOP + MEL_WINDOW - len(piece)), mode="reflect")
-        windows = np.lib.stride_tricks.sliding_window_view(piece, MEL_WINDOW)[::MEL_HOP]
-        filters, hann = _filters()
-        power = np.abs(np.fft.rfft(windows * hann, axis=1)) ** 2
-        levels = np.log10(np.maximum(filters @ power.T.astype(np.float32), 1e-10))
-        self._loudest = max(float(levels.max()), self._loudest - FORGET_PER_TOKEN * (end - first) / 2)
-        levels = np.pad(levels, ((0, 0), (0, 2 * SILENT_TOKENS)), constant_values=-np.inf)
-        return np.asarray((np.maximum(levels, self._loudest - RANGE) + 4.0) / 4.0, np.float32)[None]
+
+class Loudness:
+    """Whisper cuts off what lies 80 dB below the loudest. In a stream: the loudest so far, slowly forgotten."""
+
+    def __init__(self) -> None:
+        self._loudest = PRIOR_LOUDEST
+
+    def scaled(self, levels: F32) -> F32:
+        """(80, n) of the next block's levels (80, n), in the scale that Whisper was trained on."""
+        self._loudest = max(float(levels.max()), self._loudest - FORGET_PER_TOKEN * levels.shape[1] / 2)
+        return np.asarray((np.maximum(levels, self._loudest - RANGE) + 4.0) / 4.0, np.float32)
+
+
+def log_mel(x: F32, x_start: int, first: int, end: int) -> F32:
+    """(80, end - first) levels, powers of ten, of the mel frames ``first`` to ``end`` of a stream at 16 kHz, of which
+    ``x`` begins at sample ``x_start``."""
+    begin = first * MEL_HOP - MEL_WINDOW // 2 - x_start
+    piece = x[begin : end * MEL_HOP - x_start]
+    piece = np.pad(piece, (0, (end - 1 - first) * MEL_HOP + MEL_WINDOW - len(piece)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(piece, MEL_WINDOW)[::MEL_HOP]
+    filters, hann = _filters()
+    power = np.abs(np.fft.rfft(windows * hann, axis=1)) ** 2
+    return np.asarray(np.log10(np.maximum(filters @ power.T.astype(np.float32), 1e-10)), np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -77,10 +77,10 @@ def _hibari_text(sources: Mapping[str, Path]) -> bytes:
 
 DERIVED: Mapping[str, Derived] = {
     "whisper_taps": Derived(
-        "The encoder of Whisper base, 8-bit: log mel spectrum mel (1, 80, T) at 100 frames/s to layer_3 and last, "
-        "each (1, T / 2, 512).",
-        whisper_encoder_onnx.WEIGHTS,
-        1,
+        "The encoder of Whisper base, taught to hear a stream, 8-bit: log mel spectrum mel (1, 80, T) at 100 frames/s "
+        "to layer_3 and last, each (1, T / 2 - 2, 512).",
+        (*whisper_encoder_onnx.WEIGHTS, whisper_encoder_onnx.CHANGES),
+        2,
         whisper_encoder_onnx.build_whisper_encoder,
     ),
     "hibari_decoder": Derived(

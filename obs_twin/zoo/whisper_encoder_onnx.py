@@ -27,6 +27,13 @@ END = 2**31
 TAPS = {"layer_3": 3}
 """Outputs besides the last, which is normalised: the sum after this layer, counted from 0."""
 WEIGHTS = ("whisper_base_part1", "whisper_base_part2")
+CHANGES = "voice_hearing"
+CHANGED = tuple(
+    f"layer_{layer}/{part}"
+    for layer in range(LAYERS)
+    for part in ("self_attention/linear_0", "self_attention/linear_1", "ffn/linear_0", "ffn/linear_1")
+)
+"""The layers that are changed so that they hear a stream: `W + up @ down`."""
 FORMAT_VERSION = 6
 TYPES: Mapping[int, type[np.generic]] = {
     0: np.float32,
@@ -40,10 +47,33 @@ Array = npt.NDArray[Any]
 
 
 def build_whisper_encoder(sources: Mapping[str, Path]) -> bytes:
-    """The ONNX file's bytes. Raises ``ValueError`` when the weights are not Whisper base's."""
+    """The ONNX file's bytes, with what was learnt about streams put in. Raises ``ValueError`` when the weights are not
+    Whisper base's, or the changes not ours."""
+    return _in_8_bits(encoder_graph(with_changes(sources)))
+
+
+def encoder_graph(weights: Mapping[str, Array]) -> bytes:
+    """The ONNX file's bytes, in float32, of arrays by CTranslate2's names, without "encoder/"."""
+    return _Graph(weights).build()
+
+
+def with_changes(sources: Mapping[str, Path]) -> dict[str, Array]:
+    """The encoder's arrays with what was learnt about streams put in. Raises ``ValueError``."""
+    weights = encoder_weights(sources)
+    with np.load(sources[CHANGES]) as changes:
+        missing = [name for name in CHANGED if f"{name}/up" not in changes or f"{name}/down" not in changes]
+        if missing:
+            raise ValueError(f"these are no changes of Whisper's encoder: {missing[0]} is missing")
+        for name in CHANGED:
+            up, down = (np.asarray(changes[f"{name}/{part}"], np.float32) for part in ("up", "down"))
+            weights[f"{name}/weight"] = np.asarray(weights[f"{name}/weight"], np.float32) + up @ down
+    return weights
+
+
+def encoder_weights(sources: Mapping[str, Path]) -> dict[str, Array]:
+    """The encoder's arrays by CTranslate2's names, without "encoder/". Raises ``ValueError`` like ``read_weights``."""
     weights = read_weights(b"".join(sources[name].read_bytes() for name in WEIGHTS))
-    graph = _Graph({name.removeprefix("encoder/"): w for name, w in weights.items() if name.startswith("encoder/")})
-    return _in_8_bits(graph.build())
+    return {name.removeprefix("encoder/"): w for name, w in weights.items() if name.startswith("encoder/")}
 
 
 def _in_8_bits(model: bytes) -> bytes:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from obs_twin.voice.listening import ENCODER, Ear
-from obs_twin.voice.training.features import ShardWriter
 from obs_twin.voice.training.kokoro import Kokoro
 from obs_twin.voice.training.sources import fetch_all, kokoro_model, kokoro_styles, prose_files
 from obs_twin.voice.training.speech import F32, Hibari, Narrator, SpeechError
 from obs_twin.voice.training.texts import Writer, is_held_out
-from obs_twin.zoo.derive import derived_path
+from obs_twin.voice.training.windows import ShardWriter
 
 HIBARI_SHARD_S, KOKORO_SHARD_S = 1200.0, 300.0  # Kokoro takes 3 minutes of CPU for five of speech
 SILENCE_EVERY = 14
+LONG_ENOUGH, MORE_SHARE = 70, 0.6
+"""Characters of a sentence; to most shorter ones another is added, in the same breath."""
 HELD_OUT_SHARE = 0.06
 """Of Kokoro's sentences, spoken by held-out voices."""
 
@@ -33,16 +33,18 @@ def silence_latent(hibari: Hibari) -> F32:
     return np.asarray(np.mean([hibari.tokens(hibari.ids(text))[0][0, :, 0] for text in texts], axis=0), np.float32)
 
 
-def make_shard(
-    path: Path, seed: tuple[int, ...], narrator: Narrator, writer: Writer, ear: Ear, kokoro: Kokoro | None
-) -> None:
+def make_shard(path: Path, seed: tuple[int, ...], narrator: Narrator, writer: Writer, kokoro: Kokoro | None) -> None:
     """Speak, spoil and cut sentences into windows until the shard is full; write it to `path`."""
     rng = np.random.default_rng(seed)
-    shard = ShardWriter(ear, silence_latent(narrator.hibari), rng)
+    shard = ShardWriter(silence_latent(narrator.hibari), rng)
     count = 0
     while shard.seconds < (HIBARI_SHARD_S if kokoro is None else KOKORO_SHARD_S):
         sentence = writer.sentence(rng)
         held_out = is_held_out(sentence)
+        if len(sentence) < LONG_ENOUGH and rng.random() < MORE_SHARE:
+            more = writer.sentence(rng)
+            held_out |= is_held_out(more)
+            sentence = f"{sentence} {more}"
         try:
             if kokoro is None:
                 shard.add(narrator.speak(sentence, rng), held_out)
@@ -89,7 +91,6 @@ def make_shards(arguments: argparse.Namespace, indices: range, with_kokoro: bool
     for folder in (networks, data):
         folder.mkdir(parents=True, exist_ok=True)
     fetch_all()
-    ear = Ear(derived_path(ENCODER))
     narrator = Narrator(networks)
     kokoro = None
     if with_kokoro:
@@ -99,7 +100,7 @@ def make_shards(arguments: argparse.Namespace, indices: range, with_kokoro: bool
         if path.is_file():  # made by another process meanwhile
             continue
         began = time.process_time()
-        make_shard(path, (arguments.seed, int(with_kokoro), index), narrator, writer, ear, kokoro)
+        make_shard(path, (arguments.seed, int(with_kokoro), index), narrator, writer, kokoro)
         print(f"{path.name}: {time.process_time() - began:.0f} s of CPU", flush=True)
 
 

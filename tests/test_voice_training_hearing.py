@@ -1,0 +1,116 @@
+"""What is trained on is what the live stream hears; and how sentences are found in recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("torch")
+pytest.importorskip("scipy")
+
+import torch
+
+from obs_twin.voice.content import ADAPTER_LEFT_FRAMES
+from obs_twin.voice.listening import LEAST_LEFT_SAMPLES, Ear
+from obs_twin.voice.neural_grid import HEAR_FRAME
+from obs_twin.voice.training.hearing import Blocks, Hearing, mel_of_blocks, write_changes
+from obs_twin.voice.training.recordings import NotFoundError, best_path, found_recordings
+from obs_twin.voice.training.views import view
+from obs_twin.zoo.store import ModelStore
+from obs_twin.zoo.whisper_encoder_onnx import CHANGES, WEIGHTS, encoder_graph, encoder_weights, with_changes
+
+FRAMES = 80
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Whisper's weights, and changes that are made up but as large as learnt ones."""
+    store = ModelStore()
+    found = {name: store.path(name) for name in WEIGHTS}
+    torch.manual_seed(3)
+    hearing = Hearing(encoder_weights(found))
+    for name, parameter in hearing.named_parameters():
+        if name.endswith("up"):
+            torch.nn.init.normal_(parameter, std=0.01)
+    path = tmp_path_factory.mktemp("changes") / "voice_hearing.npz"
+    write_changes(hearing, path)
+    return found | {CHANGES: path}
+
+
+@pytest.fixture(scope="module")
+def hearing(sources: dict[str, Path]) -> Hearing:
+    found = Hearing(encoder_weights(sources))
+    with np.load(sources[CHANGES]) as changes, torch.no_grad():
+        for name in changes.files:
+            layer, _, part = name.rpartition("/")
+            getattr(found.linear[layer.replace("/", "-")], part).copy_(torch.from_numpy(changes[name]))
+    return found
+
+
+@pytest.mark.parametrize("blocks", [Blocks(4, 9), Blocks(20, 26)])
+def test_a_row_is_heard_as_the_live_stream_hears_it(
+    sources: dict[str, Path], hearing: Hearing, blocks: Blocks, tmp_path: Path
+) -> None:
+    encoder = tmp_path / "encoder.onnx"
+    encoder.write_bytes(encoder_graph(with_changes(sources)))
+    rng = np.random.default_rng(5)
+    seconds = FRAMES + blocks.right_frames
+    sound = rng.standard_normal(seconds * HEAR_FRAME) * np.repeat(rng.uniform(0, 0.3, seconds), HEAR_FRAME)
+    sound = np.asarray(sound, np.float32)
+    count = FRAMES // blocks.frames
+    with torch.no_grad():
+        mel = torch.from_numpy(mel_of_blocks(sound, count, blocks))[None]
+        heard = hearing(mel, torch.zeros(1, dtype=torch.long), blocks)
+    ear = Ear(encoder)
+    stream = np.concatenate([np.zeros(LEAST_LEFT_SAMPLES, np.float32), sound])
+    for block in range(count):
+        end = LEAST_LEFT_SAMPLES + ((block + 1) * blocks.frames + blocks.right_frames) * HEAR_FRAME
+        live = ear.hear(
+            stream[:end], -LEAST_LEFT_SAMPLES, blocks.frames, blocks.right_frames, before=ADAPTER_LEFT_FRAMES
+        )
+        seen, frames = view(heard, blocks, block)
+        assert frames.stop - frames.start == len(live)
+        for tap in (slice(0, 512), slice(512, 1024)):
+            alike = np.corrcoef(seen[0].numpy()[:, tap].ravel(), live[:, tap].ravel())[0, 1]
+            assert alike > 0.995  # the one in bfloat16, the other in float32
+
+
+def test_changes_that_are_zero_leave_whisper_as_it_is(sources: dict[str, Path], tmp_path: Path) -> None:
+    weights = encoder_weights(sources)
+    untouched = Hearing(weights)
+    write_changes(untouched, tmp_path / "none.npz")
+    same = with_changes(sources | {CHANGES: tmp_path / "none.npz"})
+    assert all(np.array_equal(np.asarray(weights[name], np.float32), same[name]) for name in weights)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_the_best_path_finds_what_was_said(data: st.DataObject) -> None:
+    count = data.draw(st.integers(3, 12))
+    passable = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    lengths = [
+        data.draw(st.integers(0 if free and (k < 1 or not passable[k - 1]) else 1, 5))
+        for k, free in enumerate(passable)
+    ]
+    said = np.repeat(np.arange(count), lengths)
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    scores = rng.uniform(-6, -4, (len(said), count)).astype(np.float32)
+    scores[np.arange(len(said)), said] = -0.5
+    assert (best_path(scores, passable) == said).all()
+
+
+def test_too_short_a_recording_is_refused_in_words() -> None:
+    with pytest.raises(NotFoundError, match="too few"):
+        best_path(np.zeros((3, 8), np.float32), np.zeros(8, bool))
+
+
+def test_recordings_are_those_with_a_text_beside_them(tmp_path: Path) -> None:
+    for name in ("b.wav", "a.mp3", "c.flac", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "a.txt").write_text(" Good morning.\n")
+    (tmp_path / "b.txt").write_text("Hello")
+    assert found_recordings(tmp_path) == [(tmp_path / "a.mp3", "Good morning."), (tmp_path / "b.wav", "Hello")]
