@@ -114,3 +114,15 @@ def test_recordings_are_those_with_a_text_beside_them(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(" Good morning.\n")
     (tmp_path / "b.txt").write_text("Hello")
     assert found_recordings(tmp_path) == [(tmp_path / "a.mp3", "Good morning."), (tmp_path / "b.wav", "Hello")]
+
+
+def test_lists_of_common_voice_are_understood(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for name in ("one.mp3", "two.mp3", "clips/three.mp3"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "test.csv").write_text("filename,text,down_votes\none.mp3,hello there,0\ntwo.mp3,wrong,1\n")
+    (tmp_path / "test.tsv").write_text("path\tsentence\nthree.mp3\tGood morning\nfour.mp3\tgone\n")
+    assert found_recordings(tmp_path) == [
+        (tmp_path / "clips/three.mp3", "Good morning"),
+        (tmp_path / "one.mp3", "hello there"),
+    ]

@@ -1,6 +1,6 @@
 """What is being said, free of who says it: Whisper's features, then our adapter, block by block of a stream.
 
-The adapter (models/voice_adapter.onnx, trained by this project on generated speech only) turns what `listening` hears
+The adapter (models/voice_adapter.onnx, trained by this project) turns what `listening` hears
 into the decoder's content, energy and voicing.
 """
 

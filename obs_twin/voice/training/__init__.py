@@ -1,13 +1,16 @@
-"""How the voice adapter is trained: from text alone, with no recording of anybody.
+"""How the voice adapter is trained, and Whisper's encoder taught to hear a stream: from text, and from recordings.
 
-    text -> phonemes -> latents, F0, energy -> decoder -> speech in a made-up voice   (speech.py, kokoro.py)
-         -> room, microphone, codec, noise -> window -> Whisper features at 40 Hz     (augment.py, features.py)
-    features -> adapter -> the very latents, energy and voicing that were spoken          (network.py, adapter.py)
+    text -> phonemes -> latents, F0, energy -> decoder -> speech in a made-up voice       (speech.py, kokoro.py)
+         -> room, microphone, codec, noise -> shards of sound and what is said in it       (augment.py, windows.py)
+    recording and its text -> which frame holds which sound -> shards of the same kind     (recordings.py)
+    rows of sound -> Whisper's encoder, as a stream of blocks, with what it learns         (batches.py, hearing.py)
+         -> adapter -> the very latents, energy and voicing that were spoken               (views.py, network.py)
 
-The speech is made by the networks whose latents are the target, so every frame of it is labelled exactly, and
-one sentence can be spoken by as many voices as one likes. One command does all of it:
+The generated speech is made by the networks whose latents are the target, so every frame of it is labelled exactly, and
+one sentence can be spoken by as many voices as one likes. Real people speak otherwise: their recordings are labelled by
+the adapter itself, as soon as it has learnt enough to find a known sentence in them. One command does all of it:
 
-    python -m obs_twin.voice.training.adapter --out models/voice_adapter.onnx --work FOLDER
+    python -m obs_twin.voice.training.adapter --out models --work FOLDER --recordings SPEECH
 
 Needs the extra `training` (PyTorch, SciPy, onnx). What the trained network takes and gives (the contract that
 the converter relies on), `F` frames of 25 ms:

@@ -1,10 +1,11 @@
 """Train the voice adapter, and teach Whisper's encoder to hear a stream, from text to the files in `models/`. Stopped
 at any time, it goes on where it was.
 
-    python -m obs_twin.voice.training.adapter --out models --work FOLDER
+    python -m obs_twin.voice.training.adapter --out models --work FOLDER --recordings SPEECH
 
-First the adapter learns alone, from rows that are heard whole; then both learn from rows that are heard block by
-block. Every loss, and the figures on sentences and voices that were kept out, go to FOLDER/log.jsonl.
+First the adapter learns alone, from generated speech that is heard whole. Then it finds in recordings of people where
+each sound is, and both learn from all rows, heard block by block. Every loss, and the figures on sentences and voices
+that were kept out, go to FOLDER/log.jsonl.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from obs_twin.voice.training.dataset import add_arguments, make_shards
 from obs_twin.voice.training.export import export
 from obs_twin.voice.training.hearing import Blocks, Hearing, Pupils, write_changes
 from obs_twin.voice.training.network import Adapter, Outputs, Targets, losses
+from obs_twin.voice.training.recordings import make_recorded_shards
+from obs_twin.voice.training.speech import Hibari
 from obs_twin.voice.training.views import TOKENS_PER_FRAME, at_frames, targets_of, view
 from obs_twin.zoo.store import ModelStore
 from obs_twin.zoo.whisper_encoder_onnx import WEIGHTS, encoder_weights
@@ -123,12 +126,14 @@ class Training:
         if self._checkpoint.is_file():
             self._resume()
 
-    def run(self) -> None:
+    def run(self, until: int | None = None) -> None:
+        """Train to the plan's last step, or until this one."""
+        until = self.plan.steps if until is None else until
         began = saved = published = time.monotonic()
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
         before_s = self._seconds
-        while self._step < self.plan.steps:
+        while self._step < until:
             for name, value in self._advance().items():
                 sums[name] = sums.get(name, 0.0) + value
                 counts[name] = counts.get(name, 0) + 1
@@ -322,6 +327,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder for the two files")
     parser.add_argument("--hibari-shards", type=int, default=60, help="of twenty minutes")
     parser.add_argument("--kokoro-shards", type=int, default=12, help="of five minutes")
+    parser.add_argument("--recordings", type=Path, help="a folder of recorded speech and its texts")
     parser.add_argument("--whole-steps", type=int, default=4_000)
     parser.add_argument("--steps", type=int, default=7_000)
     parser.add_argument("--rows", type=int, default=4, help="of 6 s, in a step; on whole rows six times as many")
@@ -345,6 +351,12 @@ def main() -> None:
         device=arguments.device,
     )
     training = Training(plan, arguments.work, arguments.published)
+    training.run(until=plan.whole_steps)
+    if arguments.recordings:
+        pupils, hibari = training.average, Hibari(arguments.work / "networks")
+        make_recorded_shards(
+            arguments.work, arguments.recordings, pupils.hearing, pupils.adapter, hibari, arguments.seed
+        )
     training.run()
     figures = {kind: training.evaluate(kind, limit=10**9) for kind in SHARES}
     print(json.dumps({"held out": figures} | training.write(arguments.out)))

@@ -1,17 +1,17 @@
 """Recordings of people, with what they say, as training data: which frame holds which sound is found by the adapter
 itself, as far as it has been trained (forced alignment: Viterbi's path through the sentence's phonemes).
 
-    python -m obs_twin.voice.training.recordings --work FOLDER --recordings SPEECH
-
-SPEECH holds sound files, beside each a `.txt` with what is said in it. Only what is said is learnt from them: the
-adapter's output says nothing about who speaks. Latents, energy and voicing are those with which hibari would say the
-sentence at the same pace. Recordings in which the sentence is not found are left out.
+A folder of recordings is sound files with lists as Common Voice has them (`filename`, `text` or `path`, `sentence`), or
+with a `.txt` beside each. Only what is said is learnt: the adapter's output says nothing about who speaks. Latents,
+energy and voicing are those with which hibari would say the sentence at the same pace. Recordings in which the sentence
+is not found are left out.
 """
 
 from __future__ import annotations
 
-import argparse
+import csv
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +23,12 @@ import torch
 
 from obs_twin.voice.neural_grid import HEAR_FRAME, HEAR_RATE_HZ
 from obs_twin.voice.training.dataset import silence_latent
-from obs_twin.voice.training.hearing import Blocks, Hearing, Pupils, mel_of_blocks
+from obs_twin.voice.training.hearing import Blocks, Hearing, mel_of_blocks
 from obs_twin.voice.training.network import Adapter
 from obs_twin.voice.training.speech import F32, I32, SAMPLE_RATE_HZ, VOICED_HZ, Hibari, SpeechError, Utterance
 from obs_twin.voice.training.texts import is_held_out
 from obs_twin.voice.training.views import TOKENS_PER_FRAME, at_frames
 from obs_twin.voice.training.windows import SILENT_ENERGY, ShardWriter
-from obs_twin.zoo.store import ModelStore
-from obs_twin.zoo.whisper_encoder_onnx import WEIGHTS, encoder_weights
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 SHORTEST_S, LONGEST_S = 1.0, 18.0
@@ -138,23 +136,35 @@ def _silent(x: F32) -> npt.NDArray[np.bool_]:
 
 def found_recordings(folder: Path) -> list[tuple[Path, str]]:
     """The sound files below `folder` with what is said in them, in the order of their names."""
-    found = []
-    for path in sorted(folder.rglob("*")):
+    found = dict(_listed(folder))
+    for path in folder.rglob("*"):
         text = path.with_suffix(".txt")
-        if path.suffix.lower() in SOUNDS and text.is_file():
-            found.append((path, text.read_text(encoding="utf-8", errors="replace").strip()))
-    return found
+        if path.suffix.lower() in SOUNDS and path not in found and text.is_file():
+            found[path] = text.read_text(encoding="utf-8", errors="replace").strip()
+    return sorted(found.items())
 
 
-def make_recorded_shards(work: Path, recordings: Path, aligner: Aligner, silence: F32, seed: int, part: str) -> None:
-    """Shards of the recordings below a folder, each recording twice: as it is and, in other surroundings, faster or
-    slower.
+def _listed(folder: Path) -> Iterator[tuple[Path, str]]:
+    """What Common Voice's lists below `folder` name and nobody voted against."""
+    for table in folder.rglob("*.[ct]sv"):
+        with table.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="," if table.suffix == ".csv" else "\t"):
+                name, text = row.get("filename") or row.get("path"), row.get("text") or row.get("sentence")
+                places = [table.parent / part / str(name) for part in (".", "clips")]
+                path = next((place for place in places if name and place.is_file()), None)
+                if path is not None and text and not int(row.get("down_votes") or 0):
+                    yield path, text.strip()
 
-    `part`: "k/n" makes only every n-th shard, from the k-th on.
-    """
-    own, of = (int(number) for number in part.split("/"))
+
+def make_recorded_shards(
+    work: Path, recordings: Path, hearing: Hearing, adapter: Adapter, hibari: Hibari, seed: int
+) -> None:
+    """Shards of the recordings below a folder that do not exist yet, each recording twice: as it is and, in other
+    surroundings, faster or slower."""
+    silence = silence_latent(hibari)
+    aligner = Aligner(hearing, adapter, hibari, silence)
     files = found_recordings(recordings)
-    for index in range(own, -(-len(files) // FILES_PER_SHARD), of):
+    for index in range(-(-len(files) // FILES_PER_SHARD)):
         path = work / "data" / f"recorded-{index:03d}.npz"
         if path.is_file():
             continue
@@ -186,24 +196,3 @@ def _read(path: Path) -> F32:
     if not SHORTEST_S <= len(x) / HEAR_RATE_HZ <= LONGEST_S:
         raise NotFoundError(f"{path.name} has {len(x) / HEAR_RATE_HZ:.1f} s")
     return x * np.float32(HEARD_PEAK / max(1e-4, float(np.abs(x).max())))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--recordings", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=4)
-    parser.add_argument("--part", default="0/1", help="k/n: only every n-th shard, for several processes")
-    arguments = parser.parse_args()
-    state = torch.load(arguments.work / "checkpoint.pt", map_location="cpu", weights_only=True)["average"]
-    store = ModelStore()
-    pupils = Pupils(Hearing(encoder_weights({name: store.path(name) for name in WEIGHTS})), Adapter())
-    pupils.load_state_dict(state)
-    hibari = Hibari(arguments.work / "networks")
-    silence = silence_latent(hibari)
-    aligner = Aligner(pupils.hearing, pupils.adapter, hibari, silence)
-    make_recorded_shards(arguments.work, arguments.recordings, aligner, silence, arguments.seed, arguments.part)
-
-
-if __name__ == "__main__":
-    main()
