@@ -148,14 +148,15 @@ def test_shards_put_the_sound_where_the_labels_are(shard: Path) -> None:
 
 
 def test_training_learns_goes_on_and_is_exported(work: Path, shard: Path, tmp_path: Path) -> None:
-    plan = Plan(3, 7, 1, 1e-3, 1e-3, 1e-3, seed=1, bfloat16=False, device="cpu")
+    # Rates rise over the first hundred steps of each part: these are large ones.
+    plan = Plan(9, 11, 1, 0.05, 0.01, 0.01, seed=1, bfloat16=False, device="cpu")
     first = Training(plan, work)
-    start = first.evaluate("hibari")
+    start = first.evaluate("hibari", limit=1)
     first.run()
-    assert first.evaluate("hibari")["latent"] < start["latent"]
+    assert first.evaluate("hibari", limit=1)["latent"] < start["latent"] - 0.05
     changes = first.average.hearing.changes()
     assert any(np.abs(changes[name]).max() > 0 for name in changes if name.endswith("/up"))
-    longer = Training(replace(plan, steps=8), work)
+    longer = Training(replace(plan, steps=12), work)
     weights = [parameter.detach().clone() for parameter in first.average.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(weights, longer.average.parameters(), strict=True))
     longer.run()

@@ -16,7 +16,7 @@ from obs_twin.zoo.derive import Derived, derived_path, sources_of
 from obs_twin.zoo.fetch import fetch_entries
 from obs_twin.zoo.provider import open_onnx
 from obs_twin.zoo.store import ModelError, ModelStore
-from obs_twin.zoo.whisper_encoder_onnx import WEIGHTS, read_weights
+from obs_twin.zoo.whisper_encoder_onnx import CHANGES, WEIGHTS, read_weights
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_faults_are_told_in_words(store: ModelStore, builds: list[int], monkeypa
 
 
 def test_sources_of_names() -> None:
-    assert sources_of(["silero_vad", "whisper_taps", "silero_vad"]) == ["silero_vad", *WEIGHTS]
+    assert sources_of(["silero_vad", "whisper_taps", "silero_vad"]) == ["silero_vad", *WEIGHTS, CHANGES]
 
 
 def test_an_installed_package_is_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,8 @@ class Training:
         adapter.latent_sd.copy_(sd)
         store = ModelStore()
         weights = encoder_weights({name: store.path(name) for name in WEIGHTS})
-        self._pupils = Pupils(Hearing(weights), adapter).to(self._device)
+        kind = torch.bfloat16 if plan.bfloat16 else torch.float32
+        self._pupils = Pupils(Hearing(weights, kind=kind), adapter).to(self._device)
         self.average = copy.deepcopy(self._pupils)
         sample = self._corpus.batch(32, WHOLE).targets
         view = decoder_view(work / "networks" / "hibari_decoder.onnx", sample.latent[sample.weight > 0])

@@ -27,7 +27,6 @@ from obs_twin.voice.training.network import Adapter
 from obs_twin.zoo.whisper_encoder_onnx import CHANGED, HEADS, LAYERS, TAPS, WIDTH
 
 RANK = 32
-BATCH_TYPE = torch.bfloat16
 
 
 @dataclass(frozen=True)
@@ -53,28 +52,34 @@ class Changed(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], rank: int) -> None:
+    def __init__(
+        self, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32], rank: int, kind: torch.dtype
+    ) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.from_numpy(weight).to(BATCH_TYPE), persistent=False)
-        self.register_buffer("bias", torch.from_numpy(bias).to(BATCH_TYPE), persistent=False)
+        self.register_buffer("weight", torch.from_numpy(weight).to(kind), persistent=False)
+        self.register_buffer("bias", torch.from_numpy(bias).to(kind), persistent=False)
         self.down = nn.Parameter(torch.randn(rank, weight.shape[1]) * weight.shape[1] ** -0.5)
         self.up = nn.Parameter(torch.zeros(weight.shape[0], rank))
 
     def forward(self, x: Tensor, changed: bool) -> Tensor:
-        x = x.to(BATCH_TYPE)
+        kind = self.weight.dtype
+        x = x.to(kind)
         y = F.linear(x, self.weight, self.bias)
-        return y + F.linear(F.linear(x, self.down.to(BATCH_TYPE)), self.up.to(BATCH_TYPE)) if changed else y
+        return y + F.linear(F.linear(x, self.down.to(kind)), self.up.to(kind)) if changed else y
 
 
 class Hearing(nn.Module):
-    """The encoder. `weights`: CTranslate2's names without "encoder/"."""
+    """The encoder. `weights`: CTranslate2's names without "encoder/"; `kind`: of the numbers that are multiplied."""
 
-    def __init__(self, weights: Mapping[str, npt.NDArray[np.generic]], rank: int = RANK) -> None:
+    def __init__(
+        self, weights: Mapping[str, npt.NDArray[np.generic]], rank: int = RANK, kind: torch.dtype = torch.bfloat16
+    ) -> None:
         super().__init__()
+        self._kind = kind
         numbers = {name: np.array(weight, np.float32) for name, weight in weights.items()}
         self.linear = nn.ModuleDict(
             {
-                name.replace("/", "-"): Changed(numbers[f"{name}/weight"], numbers[f"{name}/bias"], rank)
+                name.replace("/", "-"): Changed(numbers[f"{name}/weight"], numbers[f"{name}/bias"], rank, kind)
                 for name in CHANGED
             }
         )
@@ -90,7 +95,7 @@ class Hearing(nn.Module):
         x = x.view(rows, count, blocks.length, WIDTH)
         at = torch.arange(count)[:, None] * blocks.middle + torch.arange(blocks.length)
         x = x + self._buffer("position_encodings/encodings")[places[:, None, None] + at]
-        mask = past_mask(count, blocks)
+        mask = past_mask(count, blocks).to(self._kind)
         taps = []
         for layer in range(LAYERS):
             name = f"layer_{layer}/"
@@ -121,9 +126,9 @@ class Hearing(nn.Module):
         return self._linear(y.permute(0, 2, 3, 1, 4).flatten(-2), name + "linear_1", changed)
 
     def _convolve(self, mel: Tensor) -> Tensor:
-        mel = mel.to(BATCH_TYPE)
+        mel = mel.to(self._kind)
         for name, stride in (("conv1", 1), ("conv2", 2)):
-            weight, bias = (self._buffer(f"{name}/{part}").to(BATCH_TYPE) for part in ("weight", "bias"))
+            weight, bias = (self._buffer(f"{name}/{part}").to(self._kind) for part in ("weight", "bias"))
             mel = F.gelu(F.conv1d(mel, weight, bias, stride=stride, padding=1))
         return mel.transpose(1, 2)[:, MEL_LEAD // 2 :].float()
 
@@ -162,7 +167,7 @@ def past_mask(count: int, blocks: Blocks) -> Tensor:
     own, other = torch.arange(count)[:, None], torch.arange(count)[None]
     seen = (other < own) & ((own - other) * blocks.middle <= MEMORY_TOKENS)
     mask = torch.zeros(count, count).masked_fill(~seen, -torch.inf).repeat_interleave(blocks.middle, dim=1)
-    return mask[:, None].to(BATCH_TYPE)
+    return mask[:, None]
 
 
 def mel_of_blocks(x: npt.NDArray[np.float32], count: int, blocks: Blocks) -> npt.NDArray[np.float32]:

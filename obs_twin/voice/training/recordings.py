@@ -2,9 +2,9 @@
 itself, as far as it has been trained (forced alignment: Viterbi's path through the sentence's phonemes).
 
 A folder of recordings is sound files with lists as Common Voice has them (`filename`, `text` or `path`, `sentence`), or
-with a `.txt` beside each. Only what is said is learnt: the adapter's output says nothing about who speaks. Latents,
-energy and voicing are those with which hibari would say the sentence at the same pace. Recordings in which the sentence
-is not found are left out.
+LibriSpeech, or with a `.txt` beside each. Only what is said is learnt: the adapter's output says nothing about who
+speaks. Latents, energy and voicing are those with which hibari would say the sentence at the same pace. Recordings in
+which the sentence is not found are left out.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ RATIOS = (0.87, 1.15)
 HEARD_PEAK = 0.5
 SILENT_DB = -25.0  # from the loudest frames
 PAUSE_FRAMES = 5
+MOST_TOKENS = 480
 LATENT_SHARE = 4.0  # of an error of the latent, beside the phoneme's log probability
 LEAST_SCORE = -2.6
 SAYS_NOTHING = " ;:,.!?—…ˈˌ"
@@ -59,7 +60,7 @@ class Aligner:
     def align(self, x: F32, sentence: str) -> Utterance:
         """`x` (N,) at 16 kHz. Raises `NotFoundError`."""
         try:
-            ids = self._hibari.ids(sentence)
+            ids = self._hibari.ids(sentence, MOST_TOKENS)
         except SpeechError as error:
             raise NotFoundError(str(error)) from error
         frames = len(x) // HEAR_FRAME
@@ -140,20 +141,26 @@ def found_recordings(folder: Path) -> list[tuple[Path, str]]:
     for path in folder.rglob("*"):
         text = path.with_suffix(".txt")
         if path.suffix.lower() in SOUNDS and path not in found and text.is_file():
-            found[path] = text.read_text(encoding="utf-8", errors="replace").strip()
-    return sorted(found.items())
+            found[path] = text.read_text(encoding="utf-8", errors="replace")
+    # All in capitals would be read out as letters.
+    return sorted((path, (text.lower() if text.isupper() else text).strip()) for path, text in found.items())
 
 
 def _listed(folder: Path) -> Iterator[tuple[Path, str]]:
-    """What Common Voice's lists below `folder` name and nobody voted against."""
+    """What the lists of Common Voice (and nobody voted against) and of LibriSpeech below `folder` name."""
+    for lines in folder.rglob("*.trans.txt"):
+        for line in lines.read_text(encoding="utf-8").splitlines():
+            name, _, said = line.partition(" ")
+            if lines.with_name(f"{name}.flac").is_file():
+                yield lines.with_name(f"{name}.flac"), said
     for table in folder.rglob("*.[ct]sv"):
         with table.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="," if table.suffix == ".csv" else "\t"):
-                name, text = row.get("filename") or row.get("path"), row.get("text") or row.get("sentence")
-                places = [table.parent / part / str(name) for part in (".", "clips")]
-                path = next((place for place in places if name and place.is_file()), None)
+                sound, text = row.get("filename") or row.get("path"), row.get("text") or row.get("sentence")
+                places = [table.parent / part / str(sound) for part in (".", "clips")]
+                path = next((place for place in places if sound and place.is_file()), None)
                 if path is not None and text and not int(row.get("down_votes") or 0):
-                    yield path, text.strip()
+                    yield path, text
 
 
 def make_recorded_shards(

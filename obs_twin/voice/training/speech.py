@@ -94,7 +94,7 @@ class Hibari:
         self._speaker = Speaker()
         self._text, self._prosody, self._decoder = (open_session(path) for path in cut_hibari(folder))
 
-    def ids(self, sentence: str) -> I64:
+    def ids(self, sentence: str, most: int = MAX_TOKENS) -> I64:
         """(L,) phoneme ids of a sentence, with the pads at both ends.
 
         Raises:
@@ -104,8 +104,8 @@ class Hibari:
             ids = np.array(self._speaker.ids(" ".join(self._speaker.phonemize(sentence))), np.int64)
         except (KeyError, IndexError, ValueError) as error:
             raise SpeechError(f"{sentence!r} cannot be pronounced: {error}") from error
-        if not 6 <= len(ids) <= MAX_TOKENS:
-            raise SpeechError(f"{sentence!r} has {len(ids)} phonemes; 6 to {MAX_TOKENS} were expected")
+        if not 6 <= len(ids) <= most:
+            raise SpeechError(f"{sentence!r} has {len(ids)} phonemes; 6 to {most} were expected")
         return ids
 
     def id_of(self, phone: str) -> int:
