@@ -1,12 +1,14 @@
 """The target's proportions on the actor's moving mesh: whose face it is, and not what it does.
 
-The twin's points are the actor's, moved by what the two faces differ in at rest, in the head's own axes. So pose and
-expression stay the actor's.
+The twin's points are the actor's, moved by what the two faces differ in at rest. So pose and expression stay the
+actor's. To tell a difference in shape from one in pose, the two resting faces are laid over each other by what no
+expression moves: the corners of the eyes and the nose.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from obs_twin.face.light import smoothing_kernel
 from obs_twin.face.observation import FaceObservation, FloatArray, opening_ratio
@@ -16,6 +18,11 @@ _SHAPE_RADIUS = 0.01  # of the smoothing of the differences in shape, in units o
 # Turned by the first the target's depth, or shape, counts in full; by the second not at all, or by `_TURNED_SHAPE`.
 _FLAT_DEG, _OWN_SHAPE_DEG, _TURNED_SHAPE = (8.0, 25.0), (20.0, 42.0), 0.15
 _CHIN_SHARE = 0.35
+# Corners of the eyes; root, tip and base of the nose.
+_FIXED = np.array([33, 133, 362, 263, 168, 4, 2], np.int32)
+_MOST_SCALE = 1.25  # of one face over the other; more is a network's mistake
+# From the outline, in units of the head's size: features of the face lie beyond the second.
+_FEATURES_FROM = (0.05, 0.25)
 _UPPER_LIP, _LOWER_LIP = LIPS_INNER[1:10], LIPS_INNER[19:10:-1]
 # The mouth opens by this share of what is measured on the actor: else the actor's own lips are seen behind the twin's.
 _MOUTH_SHARE = 0.9
@@ -35,6 +42,7 @@ class TargetShape:
 
     def __init__(self, neutral: FloatArray) -> None:
         self._neutral = neutral
+        self._inside = np.interp(distance_to_outline(neutral), _FEATURES_FROM, [0, 1]).astype(np.float32)[:, None]
         kernel = smoothing_kernel(neutral, _SHAPE_RADIUS)
         self._kernel = kernel / kernel.sum(1, keepdims=True)
         self._jaw = _jaw_share(neutral, _CHIN_SHARE)
@@ -45,7 +53,8 @@ class TargetShape:
         mesh = observation.landmarks[:MESH_POINTS]
         if amount <= 0 or observation.neutral is None:
             return mesh
-        difference = self._neutral - observation.neutral[:MESH_POINTS]
+        rest = observation.neutral[:MESH_POINTS]
+        difference = laid_over(self._neutral, rest, _FIXED) - rest
         # Not the photo's open mouth: only what the two faces differ in at rest.
         gap = difference[14, 1] - difference[13, 1]
         difference[:, 1] -= gap * self._jaw
@@ -57,12 +66,29 @@ class TargetShape:
         turn = abs(observation.yaw_deg)
         change[:, 2] *= np.float32(np.interp(turn, _FLAT_DEG, [1, 0]))
         amount *= float(np.interp(turn, _OWN_SHAPE_DEG, [1, _TURNED_SHAPE]))
-        change *= np.float32(amount)
+        # Eyes, nose and mouth are drawn wherever they belong; only the outline has to be met by the surroundings.
+        change *= np.float32(amount) * (1 + self._inside * np.float32(1 - amount))
         gap = observation.local[14, 1] - observation.local[13, 1]
         parted = gap - max(observation.neutral[14, 1] - observation.neutral[13, 1], 0)
         change[:, 1] -= max(parted, 0) * np.float32(1 - _MOUTH_SHARE) * self._lip
         shaped: FloatArray = mesh + (change * np.float32(observation.head.scale)) @ observation.head.rotation.T
         return shaped
+
+
+def laid_over(face: FloatArray, other: FloatArray, rows: npt.NDArray[np.int32]) -> FloatArray:
+    """`face` `(N, 3)` turned, shifted and scaled so that its `rows` come closest to those of `other` (Umeyama 1991)."""
+    a, b = face[rows].astype(np.float64), other[rows].astype(np.float64)
+    middle_a, middle_b = a.mean(0), b.mean(0)
+    a -= middle_a
+    b -= middle_b
+    u, stretch, vt = np.linalg.svd(a.T @ b)
+    if np.linalg.det(u @ vt) < 0:
+        u[:, 2] *= -1
+        stretch[2] *= -1
+    scale = float(np.clip(stretch.sum() / max(float((a * a).sum()), 1e-12), 1 / _MOST_SCALE, _MOST_SCALE))
+    linear = scale * (u @ vt)
+    laid: FloatArray = (face @ linear.astype(np.float32) + (middle_b - middle_a @ linear)).astype(np.float32)
+    return laid
 
 
 def lids_lowered(shaped: FloatArray, observation: FaceObservation) -> FloatArray:
