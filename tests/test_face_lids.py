@@ -100,6 +100,21 @@ def test_eyes_open_wider_than_at_rest(photo: TargetPhoto, blinking: Callable[[fl
     assert (wide < 1.4 * rest).all()
 
 
+@pytest.mark.parametrize("yaw_deg", [-40.0, 25.0, 40.0])
+def test_a_turned_eye_is_not_a_wide_one(
+    photo: TargetPhoto, blinking: Callable[[float], FaceObservation], yaw_deg: float
+) -> None:
+    face = blinking(1.0)
+    c, s = np.cos(np.radians(yaw_deg)), np.sin(np.radians(yaw_deg))
+    turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]], np.float32)
+    middle = face.landmarks.mean(0)
+    landmarks = (face.landmarks - middle) @ turn.T + middle
+    turned = FaceObservation.measured(landmarks, 1.0, face.box, face.appearance, face.neutral)
+    assert abs(turned.yaw_deg) > 20
+    points = TargetShape(photo.observation.local[:MESH_POINTS]).on(turned, 1.0)
+    assert (openings(lids_lowered(points, turned)) <= 1.01 * openings(points)).all()
+
+
 def test_a_shut_eye_has_a_lid_of_skin_with_lashes_along_its_edge(
     photo: TargetPhoto, blinking: Callable[[float], FaceObservation]
 ) -> None:

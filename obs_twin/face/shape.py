@@ -34,6 +34,7 @@ _MEASURED_OPEN = (0.42, 0.49, 0.60, 0.69, 0.77, 0.84, 0.90, 0.95, 1.0, 1.12)
 _TRULY_OPEN = (0.0, 0.1, 0.2, 0.3, 0.42, 0.58, 0.74, 0.87, 1.0, 1.3)
 # Eyes open and shut together: what they differ in by less than this, in parts of their rest, is mostly jitter.
 _YOKED = 0.2
+_WIDE_DEG = (8.0, 20.0)  # turned further than the first, eyes open wider than at rest less and less
 _AT_REST = 0.1  # short of the resting opening by less, in parts of it, an eye may be of another form than at rest
 FULLY_SHUT, FULLY_OPEN = 0.09, 0.16
 """`FaceObservation.eye_opening`: below the first an eye is shut, above the second surely open."""
@@ -111,7 +112,12 @@ def lids_lowered(shaped: FloatArray, observation: FaceObservation) -> FloatArray
     resting = [max(opening_ratio(neutral[eye, :2]), FULLY_OPEN) for eye in eyes]
     right, left = (ratio / rest for ratio, rest in zip(observation.eye_opening, resting, strict=True))
     apart = (right - left) / 2 * math.exp(-0.5 * ((right - left) / _YOKED) ** 2)
+    # A turned eye is narrower in the picture, and seems to be wide open.
+    widest = float(np.interp(abs(observation.yaw_deg), _WIDE_DEG, [_MEASURED_OPEN[-1], 1]))
     for opening, eye in zip((right - apart, left + apart), eyes, strict=True):
+        if opening >= widest == 1:
+            continue
+        opening = min(opening, widest)
         lower, upper = eye[1:8], eye[15:8:-1]
         # What the actor's lids lack to their rest is given back first, and then the twin's own opening is shut.
         lacking = (neutral[upper] - neutral[lower]) @ head.rotation.T * np.float32(head.scale)
