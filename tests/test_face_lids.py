@@ -71,6 +71,50 @@ def test_lids_meet_when_the_actor_s_meet(
     assert max((b - a).max() for a, b in pairwise(curve)) < 0.2 * rest.max()
 
 
+def test_eyes_move_together_but_a_wink_is_a_wink(
+    photo: TargetPhoto, blinking: Callable[[float], FaceObservation]
+) -> None:
+    shape = TargetShape(photo.observation.local[:MESH_POINTS])
+    rest = openings(shape.on(blinking(1.0), 1.0))
+
+    def drawn(right: float, left: float) -> FloatArray:
+        face, other = blinking(right), blinking(left)
+        landmarks = face.landmarks.copy()
+        landmarks[LEFT_EYE] = other.landmarks[LEFT_EYE]
+        mixed = FaceObservation.measured(landmarks, 1.0, face.box, face.appearance, face.neutral)
+        return openings(lids_lowered(shape.on(mixed, 1.0), mixed)) / rest
+
+    nearly = drawn(0.85, 0.95)
+    apart = [drawn(share, share).mean() for share in (0.85, 0.95)]
+    assert nearly[0] < nearly[1]
+    assert nearly[1] - nearly[0] < 0.4 * (apart[1] - apart[0])
+    wink = drawn(0.25, 1.0)
+    assert wink[0] < 0.05
+    assert wink[1] > 0.9
+
+
+def test_eyes_open_wider_than_at_rest(photo: TargetPhoto, blinking: Callable[[float], FaceObservation]) -> None:
+    shape = TargetShape(photo.observation.local[:MESH_POINTS])
+    rest, wide = (openings(lids_lowered(shape.on(face, 1.0), face)) for face in (blinking(1.0), blinking(1.1)))
+    assert (wide > 1.15 * rest).all()
+    assert (wide < 1.4 * rest).all()
+
+
+@pytest.mark.parametrize("yaw_deg", [-40.0, 25.0, 40.0])
+def test_a_turned_eye_is_not_a_wide_one(
+    photo: TargetPhoto, blinking: Callable[[float], FaceObservation], yaw_deg: float
+) -> None:
+    face = blinking(1.0)
+    c, s = np.cos(np.radians(yaw_deg)), np.sin(np.radians(yaw_deg))
+    turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]], np.float32)
+    middle = face.landmarks.mean(0)
+    landmarks = (face.landmarks - middle) @ turn.T + middle
+    turned = FaceObservation.measured(landmarks, 1.0, face.box, face.appearance, face.neutral)
+    assert abs(turned.yaw_deg) > 20
+    points = TargetShape(photo.observation.local[:MESH_POINTS]).on(turned, 1.0)
+    assert (openings(lids_lowered(points, turned)) <= 1.01 * openings(points)).all()
+
+
 def test_a_shut_eye_has_a_lid_of_skin_with_lashes_along_its_edge(
     photo: TargetPhoto, blinking: Callable[[float], FaceObservation]
 ) -> None:

@@ -67,6 +67,16 @@ def test_a_blink_shows_in_the_very_frame(perceiver: FacePerceiver) -> None:
     assert openings[8] > 0.8 * resting
 
 
+@pytest.mark.parametrize("first", [8, 9])
+def test_both_eyes_are_seen_shut_and_open_again_in_the_very_frame(perceiver: FacePerceiver, first: int) -> None:
+    shut = (first, first + 1)
+    curve = np.array([seen(perceiver, DrawnFace(eye_open=0.05 if i in shut else 1.0)).eye_opening for i in range(16)])
+    rest = curve[4:8].min()
+    for i, openings in enumerate(curve[4:], start=4):
+        assert np.ptp(openings) < 0.25 * rest, i
+        assert (openings.max() < 0.6 * rest) if i in shut else (openings.min() > 0.8 * rest), i
+
+
 def test_the_mouth_is_followed(perceiver: FacePerceiver) -> None:
     shut = lips_apart(seen(perceiver, DrawnFace(mouth_open=0.0)))
     half = lips_apart(seen(perceiver, DrawnFace(mouth_open=0.5)))

@@ -8,6 +8,7 @@ import pytest
 from obs_twin.face.appearance import Appearance
 from obs_twin.face.observation import FaceObservation, head_frame
 from obs_twin.face.smooth import MAX_GAP_NS, smooth
+from obs_twin.face.topology import LEFT_EYE, RIGHT_EYE
 from tests.drawn_face import DrawnFace, draw_face
 from tests.test_face_perceive import new_perceiver
 
@@ -76,6 +77,21 @@ def test_a_blink_keeps_its_depth_and_its_frame(resting: np.ndarray) -> None:
     assert after[8:10].min() < before[8:10].min() + 0.03
     assert after[5] > before[5] - 0.04
     assert after[12] > before[12] - 0.04
+
+
+def test_lids_that_close_halfway_for_one_frame_are_not_held_open(resting: np.ndarray) -> None:
+    half = resting.copy()
+    for eye in (RIGHT_EYE, LEFT_EYE):
+        upper, lower = eye[15:8:-1], eye[1:8]
+        half[upper] += (half[lower] - half[upper]) * 0.5
+    rng = np.random.default_rng(2)
+    frames = [observed((half if i == 8 else resting) + rng.normal(0, 0.3, resting.shape)) for i in range(17)]
+    after = smoothed(list(frames), even(17))
+    before = np.array([np.mean(f.eye_opening) for f in frames if f is not None])
+    steady = np.array([np.mean(f.eye_opening) for f in after if f is not None])
+    rest = np.delete(before, 8).mean()
+    assert rest - steady[8] > 0.85 * (rest - before[8])
+    assert np.delete(steady, 8).std() < 0.6 * np.delete(before, 8).std()
 
 
 def test_a_sudden_start_does_not_leak_into_the_frames_before(resting: np.ndarray) -> None:

@@ -26,7 +26,7 @@ from obs_twin.face.detect import Detection, FaceDetector, overlap
 from obs_twin.face.hands import HandFinder, under_hands
 from obs_twin.face.litert import Network
 from obs_twin.face.neutral import NeutralTracker
-from obs_twin.face.observation import FaceObservation, FloatArray, Rect
+from obs_twin.face.observation import FaceObservation, FloatArray, Rect, opening_ratio
 from obs_twin.face.occlusion import OcclusionFinder
 from obs_twin.face.square import Square, square_around
 from obs_twin.face.topology import (
@@ -62,6 +62,7 @@ _USUAL_DETAIL = Detail(0.2, 0.0, np.full(OCTAVES, np.nan, np.float32))  # of a w
 # The iris network's contour rows in the order of `topology.RIGHT_EYE`: lower lid from the outer to the inner corner,
 # then the upper lid backwards.
 _LIDS = [*range(0, 9), *range(15, 8, -1)]
+_QUICK_LIDS, _CLOSING = 0.04, 0.8  # in two frames, height over width; of the resting opening
 _NO_TONE = np.full(3, 60, np.float32)
 _EYES = ((RIGHT_EYE, RIGHT_IRIS), (LEFT_EYE, LEFT_IRIS))
 
@@ -318,7 +319,8 @@ class FacePerceiver:
         return roi.to_frame(raw.reshape(MESH_POINTS, 3)), presence, crop, roi
 
     def _with_irises(self, bgr: Image, mesh: FloatArray) -> FloatArray:
-        """All 478 landmarks. One eye is looked at per frame, in turn; the other follows it, as eyes do."""
+        """All 478 landmarks. One eye is looked at per frame, in turn, and the other follows it, as eyes do; in a blink,
+        which is too quick for that, both."""
         landmarks = np.empty((ALL_POINTS, 3), np.float32)
         landmarks[:MESH_POINTS] = mesh
         turn = self._frame_number % 2
@@ -327,11 +329,12 @@ class FacePerceiver:
         other = self._eyes[1 - turn]
         if fresh is None:
             self._eyes[1 - turn] = other = None
-        elif other is None:
+        elif other is None or (before is not None and self._blinks(fresh, before, turn)):
             self._eyes[1 - turn] = other = self._look(bgr, mesh, 1 - turn)
         elif before is not None:
-            # The other eye's look is one frame old, `before` two.
-            lids = other.lids + (fresh.lids - before.lids) * np.array([0, 0.5], np.float32)
+            # The other eye's look is one frame old, `before` two. What is hardly a movement is mostly jitter.
+            moved = min(abs(fresh.opening - before.opening) / _QUICK_LIDS, 1.0)
+            lids = other.lids + (fresh.lids - before.lids) * np.array([0, 0.5 * moved], np.float32)
             iris = other.iris + (fresh.iris.mean(0) - before.iris.mean(0)) * np.float32(0.5)
             other = replace(other, lids=lids, iris=iris)
         for side, (eye, iris_rows) in enumerate(_EYES):
@@ -346,6 +349,12 @@ class FacePerceiver:
             landmarks[iris_rows, :2] = square.to_frame(look.iris * np.float32(EYE_PX))
             landmarks[iris_rows, 2] = depth
         return landmarks
+
+    def _blinks(self, now: _Look, before: _Look, side: int) -> bool:
+        """Whether the lids of an eye move quickly, or are neither open nor at rest."""
+        rest = self._neutral.shape
+        resting = now.opening if rest is None else opening_ratio(rest[_EYES[side][0], :2])
+        return abs(now.opening - before.opening) > _QUICK_LIDS or now.opening < _CLOSING * resting
 
     def _look(self, bgr: Image, mesh: FloatArray, side: int) -> _Look | None:
         """Measure one eye; None if it is too small."""
@@ -368,7 +377,8 @@ class FacePerceiver:
         old = before is None or self._frame_number % _DETAIL_EVERY_FRAMES == 0
         tone = iris_tone(crop, iris[0], radius) if old or before is None else before.tone
         offset = (lids - square.from_frame(mesh[eye, :2])) / EYE_PX
-        return _Look(offset.astype(np.float32), iris / np.float32(EYE_PX), tone)
+        opening = opening_ratio(np.ascontiguousarray(lids, np.float32))
+        return _Look(offset.astype(np.float32), iris / np.float32(EYE_PX), tone, opening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,11 +389,13 @@ class _Look:
         lids: `(16, 2)`, the opening's contour as the iris network sees it, less the mesh network's.
         iris: `(5, 2)`.
         tone: `(3,)` the iris's colour.
+        opening: height over width of the opening.
     """
 
     lids: FloatArray
     iris: FloatArray
     tone: FloatArray
+    opening: float
 
 
 def _eye_square(mesh: FloatArray, side: int) -> Square:

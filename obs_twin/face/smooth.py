@@ -17,6 +17,7 @@ import numpy.typing as npt
 from obs_twin.face.appearance import Appearance, mean_appearance
 from obs_twin.face.observation import FaceObservation, FloatArray
 from obs_twin.face.occlusion import Occlusion, steadied
+from obs_twin.face.topology import LEFT_EYE, RIGHT_EYE
 
 MAX_GAP_NS = 500_000_000
 
@@ -26,6 +27,7 @@ _LIGHT_REACH_NS = 200_000_000
 # network's guess of the depth moves most.
 _STILL_PLACE, _STILL_AXES = 0.012, 0.05
 _STILL_LOCAL = 0.010  # the same of a point in the head's own axes
+_STILL_LIDS = 0.010  # the same of the gap between an eye's lids: a blink takes two or three frames
 _CUT = 0.5  # a jump of half a head between neighbours is another face
 
 
@@ -49,6 +51,7 @@ def smooth(window: Sequence[FaceObservation | None], times_ns: Sequence[int], in
     near = _same_face(window, index, centre)
     if len(near) < 2:
         return centre
+    here = next(k for k, (i, _) in enumerate(near) if i == index)
     seconds = np.array([(times_ns[i] - times_ns[index]) / 1e9 for i, _ in near])
     closeness = np.exp(-0.5 * (seconds / (_REACH_NS / 1e9)) ** 2)
 
@@ -64,6 +67,10 @@ def smooth(window: Sequence[FaceObservation | None], times_ns: Sequence[int], in
 
     local = np.stack([o.local for _, o in near])
     apart = np.square(local - centre.local).sum(axis=2) * np.float32(-0.5 / _STILL_LOCAL**2)
+    for eye in (RIGHT_EYE, LEFT_EYE):
+        # The points of an eye's lids move together, those near its corners too little to be told from jitter.
+        gap = (local[:, eye[3:6], 1] - local[:, eye[13:10:-1], 1]).mean(axis=1)
+        apart[:, eye] -= (np.square(gap - gap[here]) * np.float32(0.5 / _STILL_LIDS**2))[:, None]
     shares = closeness[:, None].astype(np.float32) * np.exp(apart)
     shares /= shares.sum(axis=0)
     expression = np.einsum("tn,tnc->nc", shares, local)
