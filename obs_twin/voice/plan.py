@@ -44,7 +44,7 @@ class Plan:
     def chunk_cost_ms(self) -> float:
         """Processor time for one chunk, as measured on one core of a 2020 server (EPYC)."""
         chunk_s, right_s = (FRAME_S * frames for frames in (self.chunk_frames, self.right_frames))
-        encode = 5.0 + 12.0 * (chunk_s + right_s)
+        encode = 4.0 + 11.0 * (chunk_s + right_s)
         pitch = 11.0 * (PITCH_LEFT_S + chunk_s + right_s)
         return encode + pitch + 45.0 * chunk_s + 2.0
 
