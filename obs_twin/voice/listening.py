@@ -4,9 +4,9 @@
 
 The encoder was made for 30 s at once. Here it hears a stream, block by block: the frames of a block attend to
 themselves, to a little that comes after them, and to the last seconds before, of which only the keys and values are
-kept. So each block costs as much as itself, however much was heard before; and the adapter has been trained on just
-such features. Whisper numbers its frames from 0 to 1499. Before a memory's numbers run out a second one is filled
-beside it.
+kept. So each block costs as much as itself, however much was heard before. Encoder and adapter have been trained for
+just that (`voice.training.hearing`). Whisper numbers its frames from 0 to 1499. Before a memory's numbers run out a
+second one is filled beside it.
 """
 
 from __future__ import annotations
