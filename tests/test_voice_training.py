@@ -16,13 +16,13 @@ import soxr
 import torch
 
 from obs_twin.voice.training import texts
-from obs_twin.voice.training.adapter import Plan, Training
 from obs_twin.voice.training.augment import RATE_HZ, Scenery
+from obs_twin.voice.training.course import Plan, Training
 from obs_twin.voice.training.dataset import silence_latent
 from obs_twin.voice.training.network import Adapter
+from obs_twin.voice.training.shards import ShardWriter
 from obs_twin.voice.training.sources import SPEECH
 from obs_twin.voice.training.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Narrator, SpeechError, draw_voice, speaking
-from obs_twin.voice.training.windows import ShardWriter
 from obs_twin.zoo.store import ModelStore
 
 SENTENCES = ("They think that the weather is good today.", "Why did she leave the measure there?", "About 42 percent.")

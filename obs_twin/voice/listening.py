@@ -63,9 +63,9 @@ class Ear:
     def provider(self) -> str:
         return self._encoder.provider
 
-    def reset(self, place: int = 0) -> None:
-        """Forget what was heard. ``place``: the number, 0 to 1499, that Whisper is told for the first token."""
-        self._memories = [_Memory(-place)]
+    def reset(self) -> None:
+        """Forget what was heard."""
+        self._memories = [_Memory(0)]
         self._tokens = np.zeros((0, FEATURE_WIDTH), np.float32)  # of the last tokens before _next
         self._frame = 0  # first of the next block
         self._next = 0  # first token that is not final yet
@@ -91,9 +91,9 @@ class Ear:
         self._renew()
         return at_frames(tokens, tokens_start, max(0, first - before), first + frames + right_frames)
 
-    def features(self, x: F32, frames: int, right_frames: int, place: int = 0) -> F32:
+    def features(self, x: F32, frames: int, right_frames: int) -> F32:
         """(N // 400, 1024) features of a stream (N,), N at least 1,200, heard in blocks of so many frames."""
-        self.reset(place)
+        self.reset()
         count = len(x) // HEAR_FRAME
         padded = np.concatenate([np.zeros(LEAST_LEFT_SAMPLES, np.float32), x[: count * HEAR_FRAME]])
         parts = []

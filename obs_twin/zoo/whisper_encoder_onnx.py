@@ -1,11 +1,12 @@
-"""The encoder of Whisper base (Radford et al. 2022), made to listen to a stream, from CTranslate2's file of weights.
+"""The encoder of Whisper base (Radford et al. 2022), made to listen to a stream, from CTranslate2's file of weights and
+the changes that this project has learnt (models/voice_hearing.npz).
 
     mel (1, 80, T), first, past -> two convolutions -> 6 pre-norm transformer layers -> layer_3, last: (1, n, 512)
 
 Whisper attends to 30 s at a time, in both directions. Here a piece of n = T / 2 - 2 frames of 20 ms attends to itself
 and to the keys and values of what came before, which are kept: `past_k0` ... `past_v5` (1, P, 512), P from 0 on. Its
 own are given back as `k0` ... `v5` (1, n, 512). `first` (1,) is the place of the first frame in Whisper's 1500; the
-first 4 frames of `mel` only lead in the convolutions. A piece without a past is what Whisper itself makes of it.
+first 4 frames of `mel` only lead in the convolutions.
 
 The file format is that of CTranslate2's `model_spec.py` (version 6): names, shapes, types and bytes, one after another.
 """

@@ -1,10 +1,10 @@
 """How the voice adapter is trained, and Whisper's encoder taught to hear a stream: from text, and from recordings.
 
     text -> phonemes -> latents, F0, energy -> decoder -> speech in a made-up voice       (speech.py, kokoro.py)
-         -> room, microphone, codec, noise -> shards of sound and what is said in it       (augment.py, windows.py)
+         -> room, microphone, codec, noise -> shards of sound and what is said in it       (augment.py, shards.py)
     recording and its text -> which frame holds which sound -> shards of the same kind     (recordings.py)
     rows of sound -> Whisper's encoder, as a stream of blocks, with what it learns         (batches.py, hearing.py)
-         -> adapter -> the very latents, energy and voicing that were spoken               (views.py, network.py)
+         -> adapter -> the very latents, energy and voicing that were spoken     (views.py, network.py, course.py)
 
 The generated speech is made by the networks whose latents are the target, so every frame of it is labelled exactly, and
 one sentence can be spoken by as many voices as one likes. Real people speak otherwise: their recordings are labelled by

@@ -1,8 +1,8 @@
 """Makes the training data: shards of twenty minutes (Kokoro: five), each from its own seed. So any of them can be made
 again, in any order, by any number of processes, while the training already runs on those that exist.
 
-    python -m obs_twin.voice.training.dataset --work FOLDER --shards 0:56            # hibari: 70 to 100 s of CPU each
-    python -m obs_twin.voice.training.dataset --work FOLDER --shards 0:5 --kokoro
+    python -m obs_twin.voice.training.dataset --work FOLDER --shards 0:60            # hibari: 10 s of CPU each
+    python -m obs_twin.voice.training.dataset --work FOLDER --shards 0:12 --kokoro
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from obs_twin.voice.training.kokoro import Kokoro
+from obs_twin.voice.training.shards import ShardWriter
 from obs_twin.voice.training.sources import fetch_all, kokoro_model, kokoro_styles, prose_files
 from obs_twin.voice.training.speech import F32, Hibari, Narrator, SpeechError
 from obs_twin.voice.training.texts import Writer, is_held_out
-from obs_twin.voice.training.windows import ShardWriter
 
 HIBARI_SHARD_S, KOKORO_SHARD_S = 1200.0, 300.0  # Kokoro takes 3 minutes of CPU for five of speech
 SILENCE_EVERY = 14

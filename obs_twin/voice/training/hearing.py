@@ -91,11 +91,11 @@ class Hearing(nn.Module):
         """Features (B, blocks, length, 1024) of `mel` (B, blocks, 80, lead + 2 length); `places` (B,) is the place of
         each row's first token in Whisper's 1500. `changed`: with what was learnt."""
         rows, count = mel.shape[:2]
-        x = self._convolve(mel.flatten(0, 1))
-        x = x.view(rows, count, blocks.length, WIDTH)
-        at = torch.arange(count)[:, None] * blocks.middle + torch.arange(blocks.length)
+        x = self._convolve(mel.flatten(0, 1)).view(rows, count, blocks.length, WIDTH)
+        block, token = (torch.arange(n, device=mel.device) for n in (count, blocks.length))
+        at = block[:, None] * blocks.middle + token
         x = x + self._buffer("position_encodings/encodings")[places[:, None, None] + at]
-        mask = past_mask(count, blocks).to(self._kind)
+        mask = past_mask(count, blocks).to(mel.device, self._kind)
         taps = []
         for layer in range(LAYERS):
             name = f"layer_{layer}/"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -20,11 +22,26 @@ TOKENS_PER_FRAME = HEAR_FRAME / TOKEN
 def at_frames(tokens: Tensor, first: float, frames: int, step: float = TOKENS_PER_FRAME) -> Tensor:
     """(B, frames, width): tokens (B, n, width) interpolated at token `first`, and every `step` tokens from there, as
     `obs_twin.voice.listening.at_frames` does."""
-    at = (first + torch.arange(frames) * step).clamp(0, tokens.shape[1] - 1)
+    at = (first + torch.arange(frames, device=tokens.device) * step).clamp(0, tokens.shape[1] - 1)
     low = at.floor().long()
     high = (low + 1).clamp(max=tokens.shape[1] - 1)
     weight = (at - low)[:, None]
     return tokens[:, low] * (1 - weight) + tokens[:, high] * weight
+
+
+def views(
+    features: Tensor, targets: Targets, blocks: Blocks, chosen: Iterable[int], live_only: bool = False
+) -> tuple[Tensor, Targets]:
+    """Of each chosen block, all of which have equally much before them: features (B * chosen, n, width), and targets.
+
+    `live_only`: nothing counts but the blocks themselves.
+    """
+    shown, said = [], []
+    for block in chosen:
+        seen, frames = view(features, blocks, block)
+        shown.append(seen)
+        said.append(_targets_of(targets, blocks, block, frames, live_only))
+    return torch.cat(shown), Targets(*(torch.cat(parts) for parts in zip(*said, strict=True)))
 
 
 def view(features: Tensor, blocks: Blocks, block: int) -> tuple[Tensor, slice]:
@@ -40,7 +57,7 @@ def view(features: Tensor, blocks: Blocks, block: int) -> tuple[Tensor, slice]:
     return at_frames(tokens, first, frames.stop - frames.start), frames
 
 
-def targets_of(targets: Targets, blocks: Blocks, block: int, frames: slice, live_only: bool = False) -> Targets:
+def _targets_of(targets: Targets, blocks: Blocks, block: int, frames: slice, live_only: bool) -> Targets:
     """The targets of these frames; the block itself counts fully, what the decoder is given around it less."""
     around = 0.0 if live_only else CONTEXT_WEIGHT
     importance = torch.zeros(frames.stop - frames.start)
