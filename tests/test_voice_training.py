@@ -160,21 +160,41 @@ def test_training_learns_goes_on_and_is_exported(work: Path, shard: Path, tmp_pa
     weights = [parameter.detach().clone() for parameter in first.average.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(weights, longer.average.parameters(), strict=True))
     longer.run()
-    assert longer.write(tmp_path)["difference in ONNX"] < 0.02
-    assert (tmp_path / "voice_adapter.onnx").stat().st_size < 6_000_000
+    assert longer.write(tmp_path)["alike in ONNX"] > 0.98
+    assert (tmp_path / "voice_adapter.onnx").stat().st_size < 10_000_000
     session = ort.InferenceSession(str(tmp_path / "voice_adapter.onnx"), providers=["CPUExecutionProvider"])
-    assert [output.name for output in session.get_outputs()] == ["latent", "energy", "voiced", "speech"]
-    shapes = [output.shape for output in session.run(None, {"features": np.zeros((1, 70, 1024), np.float32)})]
-    assert shapes == [(1, 70, 128), (1, 70, 2), (1, 70, 2), (1, 70)]
+    past = {node.name: np.zeros(node.shape, np.float32) for node in session.get_inputs()[1:]}
+    said = session.run(None, {"features": np.zeros((1, 70, 1024), np.float32)} | past)
+    names = [output.name for output in session.get_outputs()]
+    assert names[:4] == ["latent", "energy", "voiced", "speech"]
+    assert [part.shape for part in said[:4]] == [(1, 70, 128), (1, 70, 2), (1, 70, 2), (1, 70)]
+    assert len(past) == len(names) - 4
 
 
 def test_the_network_looks_no_further_ahead_than_it_says() -> None:
     adapter = Adapter().eval()
-    for block in adapter.blocks:
-        torch.nn.init.ones_(block.scale)
-    x = torch.randn(1, 100, 1024, generator=torch.Generator().manual_seed(0))
+    for layer in adapter.layers:
+        torch.nn.init.ones_(layer.scale)
+    x = torch.randn(1, 1, 100, 1024, generator=torch.Generator().manual_seed(0))
     changed = x.clone()
-    changed[:, 60] = 0
+    changed[:, :, 60] = 0
     with torch.no_grad():
-        difference = (adapter(x).latent - adapter(changed).latent).abs().amax(-1)[0]
+        difference = (adapter(x, 100).latent - adapter(changed, 100).latent).abs().amax(-1)[0]
     assert int(torch.nonzero(difference)[0]) == 60 - adapter.lookahead_frames
+
+
+def test_a_stream_is_said_in_any_blocks_alike_but_for_what_comes_next() -> None:
+    adapter = Adapter().eval()
+    x = torch.randn(1, 200, 1024, generator=torch.Generator().manual_seed(0))
+    right, frames = adapter.lookahead_frames, 8
+    count = (200 - right) // frames
+    rows = x[:, torch.arange(count)[:, None] * frames + torch.arange(frames + right)]
+    past = adapter.nothing()
+    with torch.no_grad():
+        side_by_side = adapter(rows, frames).latent
+        for block in range(count):
+            said, given = adapter.step(rows[:, block], past)
+            assert torch.allclose(said.latent[0], side_by_side[block], atol=1e-4)
+            past = [
+                torch.cat([old, new[:, :frames]], 1)[:, -old.shape[1] :] for old, new in zip(past, given, strict=True)
+            ]

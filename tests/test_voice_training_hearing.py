@@ -14,12 +14,15 @@ pytest.importorskip("scipy")
 
 import torch
 
-from obs_twin.voice.content import ADAPTER_LEFT_FRAMES
+from obs_twin.voice.content import ContentEncoder
 from obs_twin.voice.listening import LEAST_LEFT_SAMPLES, Ear
-from obs_twin.voice.neural_grid import HEAR_FRAME
+from obs_twin.voice.model import VoiceModelError
+from obs_twin.voice.neural_grid import HEAR_FRAME, STEPS_PER_FRAME
+from obs_twin.voice.training.export import export
 from obs_twin.voice.training.hearing import Blocks, Hearing, mel_of_blocks, write_changes
+from obs_twin.voice.training.network import Adapter
 from obs_twin.voice.training.recordings import NotFoundError, best_path, found_recordings
-from obs_twin.voice.training.views import view
+from obs_twin.voice.training.views import shown
 from obs_twin.zoo.store import ModelStore
 from obs_twin.zoo.whisper_encoder_onnx import CHANGES, WEIGHTS, encoder_graph, encoder_weights, with_changes
 
@@ -51,32 +54,57 @@ def hearing(sources: dict[str, Path]) -> Hearing:
     return found
 
 
+@pytest.fixture(scope="module")
+def adapter() -> Adapter:
+    torch.manual_seed(4)
+    found = Adapter().eval()
+    for layer in found.layers:
+        torch.nn.init.constant_(layer.scale, 0.5)
+    return found
+
+
+@pytest.fixture(scope="module")
+def encoder(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("encoder") / "encoder.onnx"
+    path.write_bytes(encoder_graph(with_changes(sources)))
+    return path
+
+
 @pytest.mark.parametrize("blocks", [Blocks(4, 9), Blocks(20, 26)])
-def test_a_row_is_heard_as_the_live_stream_hears_it(
-    sources: dict[str, Path], hearing: Hearing, blocks: Blocks, tmp_path: Path
+def test_a_row_is_heard_and_said_as_the_live_stream_does(
+    encoder: Path, hearing: Hearing, adapter: Adapter, blocks: Blocks, tmp_path: Path
 ) -> None:
-    encoder = tmp_path / "encoder.onnx"
-    encoder.write_bytes(encoder_graph(with_changes(sources)))
     rng = np.random.default_rng(5)
-    seconds = FRAMES + blocks.right_frames
-    sound = rng.standard_normal(seconds * HEAR_FRAME) * np.repeat(rng.uniform(0, 0.3, seconds), HEAR_FRAME)
+    frames = FRAMES + blocks.right_frames
+    sound = rng.standard_normal(frames * HEAR_FRAME) * np.repeat(rng.uniform(0, 0.3, frames), HEAR_FRAME)
     sound = np.asarray(sound, np.float32)
     count = FRAMES // blocks.frames
     with torch.no_grad():
         mel = torch.from_numpy(mel_of_blocks(sound, count, blocks))[None]
-        heard = hearing(mel, torch.zeros(1, dtype=torch.long), blocks)
-    ear = Ear(encoder)
+        heard = shown(hearing(mel, torch.zeros(1, dtype=torch.long), blocks), blocks.frames + blocks.right_frames)
+        said = adapter(heard, blocks.frames).latent.numpy()
+    export(adapter, tmp_path / "adapter.onnx")
+    ear, mouth = Ear(encoder), ContentEncoder(encoder, tmp_path / "adapter.onnx")
     stream = np.concatenate([np.zeros(LEAST_LEFT_SAMPLES, np.float32), sound])
+    kept: list[np.ndarray] = []
     for block in range(count):
         end = LEAST_LEFT_SAMPLES + ((block + 1) * blocks.frames + blocks.right_frames) * HEAR_FRAME
-        live = ear.hear(
-            stream[:end], -LEAST_LEFT_SAMPLES, blocks.frames, blocks.right_frames, before=ADAPTER_LEFT_FRAMES
-        )
-        seen, frames = view(heard, blocks, block)
-        assert frames.stop - frames.start == len(live)
+        given = (stream[:end], -LEAST_LEFT_SAMPLES, blocks.frames, blocks.right_frames)
+        live = ear.hear(*given)
         for tap in (slice(0, 512), slice(512, 1024)):
-            alike = np.corrcoef(seen[0].numpy()[:, tap].ravel(), live[:, tap].ravel())[0, 1]
+            alike = np.corrcoef(heard[0, block].numpy()[:, tap].ravel(), live[:, tap].ravel())[0, 1]
             assert alike > 0.9999
+        latent = mouth.hear(*given, before=4).content[::STEPS_PER_FRAME]
+        assert latent.shape == (4 + blocks.frames + blocks.right_frames, 128)
+        assert np.corrcoef(latent[4:].ravel(), said[block].ravel())[0, 1] > 0.98  # its weights have 8 bits
+        if kept:
+            assert (latent[:4] == kept[-1][-4:]).all()
+        kept.append(latent[4 : 4 + blocks.frames])
+
+
+def test_another_network_is_no_adapter_and_is_refused_in_words(encoder: Path) -> None:
+    with pytest.raises(VoiceModelError, match="not a voice adapter: it should take features"):
+        ContentEncoder(encoder, encoder)
 
 
 def test_changes_that_are_zero_leave_whisper_as_it_is(sources: dict[str, Path], tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What is being said, free of who says it: Whisper's features, then our adapter, block by block of a stream.
 
-The adapter (models/voice_adapter.onnx, trained by this project) turns what `listening` hears
-into the decoder's content, energy and voicing.
+The adapter (models/voice_adapter.onnx, trained by this project) turns what `listening` hears into the decoder's
+content, energy and voicing. Its layers look far back: of the frames that are final each keeps what it was given.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from obs_twin.voice.neural_grid import STEPS_PER_FRAME
 from obs_twin.voice.sessions import open_session
 
 CONTENT_WIDTH = 128
-ADAPTER_OUTPUTS = ("latent", "energy", "voiced")
-ADAPTER_LEFT_FRAMES = 46
-"""What the adapter is given before a block: nearly all of its receptive field, and what the decoder asks for."""
+OUTPUTS = ("latent", "energy", "voiced")
+FEATURES, PAST, GIVEN = "features", "past_", "given_"
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,16 @@ class ContentEncoder:
     def __init__(self, encoder: Path, adapter: Path) -> None:
         self._ear = Ear(encoder)
         self._adapter = open_session(adapter)
-        names = list(self._adapter.outputs)
-        self._features = next(iter(self._adapter.inputs))
-        missing = [name for name in ADAPTER_OUTPUTS if name not in names]
-        if missing or self._adapter.inputs[self._features][-1] != FEATURE_WIDTH:
+        inputs, outputs = self._adapter.inputs, tuple(self._adapter.outputs)
+        self._layers = [name.removeprefix(PAST) for name in inputs if name.startswith(PAST)]
+        expected = (*OUTPUTS, *(GIVEN + layer for layer in self._layers))
+        if not self._layers or inputs.get(FEATURES, [0])[-1] != FEATURE_WIDTH or not set(expected) <= set(outputs):
             raise VoiceModelError(
-                f"{adapter} is not a voice adapter: it should take {FEATURE_WIDTH} numbers a frame and give "
-                f"{', '.join(ADAPTER_OUTPUTS)}; it gives {', '.join(names)}"
+                f"{adapter} is not a voice adapter: it should take {FEATURES} (1, n, {FEATURE_WIDTH}) with {PAST}0 and "
+                f"so on, and give {', '.join(OUTPUTS)} with {GIVEN}0 and so on; it takes "
+                f"{', '.join(f'{name} {shape}' for name, shape in inputs.items())} and gives {', '.join(outputs)}"
             )
+        self.reset()
 
     @property
     def provider(self) -> str:
@@ -56,26 +57,39 @@ class ContentEncoder:
     def reset(self) -> None:
         """A new stream begins."""
         self._ear.reset()
+        shapes = {layer: self._adapter.inputs[PAST + layer] for layer in self._layers}
+        self._past = {layer: np.zeros([size or 1 for size in shape], np.float32) for layer, shape in shapes.items()}
+        self._said: list[F32] | None = None  # of the frames before the next block
 
-    def hear(self, x: F32, x_start: int, frames: int, right_frames: int) -> F32:
-        """Listen to the next block; see ``Ear.hear``. Returns what ``content`` wants to know of it."""
-        return self._ear.hear(x, x_start, frames, right_frames, before=ADAPTER_LEFT_FRAMES)
+    def hear(self, x: F32, x_start: int, frames: int, right_frames: int, before: int) -> Content:
+        """The content of the next block, of what comes after it, and, as it was said then, of ``before`` frames before
+        it. At the beginning of a stream the block's first frame stands for those.
 
-    def content(self, features: F32, count: int) -> Content:
-        """The content of the last ``count`` frames of ``features`` (n, 1024).
-
-        Where there are fewer, at the beginning of a stream, the first one stands for those before it.
+        Sound and block as for ``Ear.hear``.
         """
-        given = self._adapter.run({self._features: features[None]}, ADAPTER_OUTPUTS)
-        missing = max(0, count - len(features))
-        latent, energy, voiced = (np.pad(part[0], ((missing, 0), (0, 0)), mode="edge")[-count:] for part in given)
-        return Content(np.repeat(latent, STEPS_PER_FRAME, axis=0), energy.reshape(-1), _logistic(voiced.reshape(-1)))
+        now = self._adapt(self._ear.hear(x, x_start, frames, right_frames), frames)
+        said = now if self._said is None else [np.concatenate(pair) for pair in zip(self._said, now, strict=True)]
+        self._said = [part[max(0, len(part) - right_frames - before) : len(part) - right_frames] for part in said]
+        missing = max(0, before + frames + right_frames - len(said[0]))
+        return _content(*(np.pad(part, ((missing, 0), (0, 0)), mode="edge") for part in said))
 
     def whole(self, x: F32, frames: int = 60, right_frames: int = 80) -> Content:
         """The content of a whole recording (N,) at 16 kHz, N // 400 frames, heard in blocks of so many frames."""
+        self.reset()
         features = self._ear.features(x, frames, right_frames)
-        return self.content(features, len(features))
+        return _content(*self._adapt(features, len(features)))
+
+    def _adapt(self, features: F32, final: int) -> list[F32]:
+        """Latent (n, 128), energy (n, 2) and voicing (n, 2) of ``features`` (n, 1024), the first ``final`` of which are
+        not heard again."""
+        feeds = {PAST + layer: past for layer, past in self._past.items()} | {FEATURES: features[None]}
+        (*said,) = self._adapter.run(feeds, (*OUTPUTS, *(GIVEN + layer for layer in self._layers)))
+        for layer, given in zip(self._layers, said[len(OUTPUTS) :], strict=True):
+            past = self._past[layer]
+            self._past[layer] = np.concatenate([past, given[:, :final]], axis=1)[:, -past.shape[1] :]
+        return [part[0] for part in said[: len(OUTPUTS)]]
 
 
-def _logistic(x: F32) -> F32:
-    return np.asarray(1 / (1 + np.exp(-x)), np.float32)
+def _content(latent: F32, energy: F32, voiced: F32) -> Content:
+    likely = np.asarray(1 / (1 + np.exp(-voiced.reshape(-1))), np.float32)
+    return Content(np.repeat(latent, STEPS_PER_FRAME, axis=0), energy.reshape(-1), likely)

@@ -32,7 +32,6 @@ KEPT = tuple(f"{part}{layer}" for layer in range(6) for part in "kv")
 MEMORY_TOKENS = 300  # 6 s
 LIFE_TOKENS = 1250
 """The longest block and what comes after it must fit into Whisper's 1500 as well."""
-FEATURES_KEPT_TOKENS = 64
 MELS, MEL_HOP, MEL_WINDOW = 80, 160, 400
 MEL_LEAD = 4
 LEAST_LEFT_SAMPLES = MEL_LEAD * MEL_HOP + MEL_WINDOW // 2 + TOKEN
@@ -66,30 +65,26 @@ class Ear:
     def reset(self) -> None:
         """Forget what was heard."""
         self._memories = [_Memory(0)]
-        self._tokens = np.zeros((0, FEATURE_WIDTH), np.float32)  # of the last tokens before _next
         self._frame = 0  # first of the next block
         self._next = 0  # first token that is not final yet
         self._loudness = Loudness()
 
-    def hear(self, x: F32, x_start: int, frames: int, right_frames: int, before: int = 0) -> F32:
-        """Features (before + frames + right_frames, 1024) of the next block, of what comes after it, and of the last
-        ``before`` (at most 50) frames before it, as far as there are any.
+    def hear(self, x: F32, x_start: int, frames: int, right_frames: int) -> F32:
+        """Features (frames + right_frames, 1024) of the next block and of what comes after it.
 
-        ``x`` (N,) is the sound in -1..1 at 16 kHz from sample ``x_start`` of the stream on, at least
-        ``LEAST_LEFT_SAMPLES`` before the block, to the end of what comes after it.
+        ``frames`` is a multiple of 4, unless nothing follows. ``x`` (N,) is the sound in -1..1 at 16 kHz from sample
+        ``x_start`` of the stream on, at least ``LEAST_LEFT_SAMPLES`` before the block, to the end of what comes after
+        it.
         """
         first = self._frame
         self._frame += frames
         final, end = ((first + n) * HEAR_FRAME // TOKEN for n in (frames, frames + right_frames))
         levels = log_mel(x, x_start, 2 * self._next - MEL_LEAD, 2 * end)
         feeds = {"mel": self._loudness.scaled(levels)[None]}
-        made, *_ = [self._run(memory, feeds, final - self._next) for memory in self._memories]
-        tokens = np.concatenate([self._tokens, made])
-        tokens_start = self._next - len(self._tokens)
-        self._tokens = tokens[max(0, final - tokens_start - FEATURES_KEPT_TOKENS) : final - tokens_start]
-        self._next = final
+        tokens, *_ = [self._run(memory, feeds, final - self._next) for memory in self._memories]
+        tokens_start, self._next = self._next, final
         self._renew()
-        return at_frames(tokens, tokens_start, max(0, first - before), first + frames + right_frames)
+        return at_frames(tokens, tokens_start, first, first + frames + right_frames)
 
     def features(self, x: F32, frames: int, right_frames: int) -> F32:
         """(N // 400, 1024) features of a stream (N,), N at least 1,200, heard in blocks of so many frames."""

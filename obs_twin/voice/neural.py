@@ -187,12 +187,11 @@ class NeuralVoice:
         heard = (len(window) - at) // HEAR_STEP
         heard_db = source_levels(window[at + HEAR_STEP // 2 - HEAR_WINDOW // 2 :], heard)
         source_db = heard_db[:steps]
-        features = self._hear(window, source_db[gains > 0])
+        content = self._hear(window, source_db[gains > 0])
         if not gains.any():
             self._past_f0_hz = np.zeros(CONTEXT_STEPS)
             self._past_energy = np.zeros(CONTEXT_STEPS, np.float32)
             return self._synthesiser.rest(steps)
-        content = self._encoder.content(features, (heard + CONTEXT_STEPS) // STEPS_PER_FRAME)
         spectra, f0_hz = self._say(window, at, content, heard_db)
         spectrum = self._synthesiser.shape(spectra, f0_hz)
         gains = gains * self._loudness.gains(source_db, spectrum_levels(spectrum))
@@ -206,13 +205,19 @@ class NeuralVoice:
         gains = self._gate.gains(np.array([self._speech[block] for block in blocks]), count)
         return gains if self._settings.gate else np.ones(count)
 
-    def _hear(self, window: F32, speech_db: F64) -> F32:
-        """The features of the chunk and its surroundings; heard in silence as well, for what comes after it."""
+    def _hear(self, window: F32, speech_db: F64) -> Content:
+        """The content of the chunk and its surroundings; heard in silence as well, for what comes after it."""
         if len(speech_db):
             self._level.add(speech_db[speech_db > speech_db.max() - 12.0][:, None])
         gain = min(10 ** ((HEARD_LEVEL_DB - float(self._level.mean[0])) / 20), HIGHEST_INPUT_GAIN)
         sound = np.clip(window * np.float32(gain), -1, 1)
-        return self._encoder.hear(sound, self._x_start, self.plan.chunk_frames, self.plan.right_frames)
+        return self._encoder.hear(
+            sound,
+            self._x_start,
+            self.plan.chunk_frames,
+            self.plan.right_frames,
+            before=CONTEXT_STEPS // STEPS_PER_FRAME,
+        )
 
     def _say(self, window: F32, at: int, content: Content, heard_db: F64) -> tuple[Spectra, F64]:
         """The decoder's spectra of the chunk, and the target's F0 of it and of AHEAD_STEPS more."""

@@ -17,7 +17,7 @@ from obs_twin.voice.training.network import LATENT_SIZE, Targets
 
 ROW_FRAMES = 240  # 6 s, and what comes after the last block
 LATEST_PLACE = 900
-SHARES = {"hibari": 0.35, "kokoro": 0.15, "recorded": 0.5}
+SHARES = {"hibari": 0.22, "kokoro": 0.06, "recorded": 0.72}
 """How much of what is drawn is of each kind, as far as there are shards of it."""
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -17,12 +17,11 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor
 
-from obs_twin.voice.content import ADAPTER_LEFT_FRAMES
 from obs_twin.voice.training.batches import ROW_FRAMES, SHARES, Corpus, Rows
 from obs_twin.voice.training.export import export
 from obs_twin.voice.training.hearing import Blocks, Hearing, Pupils, write_changes
 from obs_twin.voice.training.network import Adapter, Outputs, Targets, losses
-from obs_twin.voice.training.views import TOKENS_PER_FRAME, at_frames, views
+from obs_twin.voice.training.views import TOKENS_PER_FRAME, at_frames, shown, targets_of_blocks
 from obs_twin.zoo.store import ModelStore
 from obs_twin.zoo.whisper_encoder_onnx import WEIGHTS, encoder_weights
 
@@ -41,8 +40,6 @@ STREAMS = tuple(Blocks(*frames) for frames in ((4, 9), (4, 3), (4, 6), (8, 12), 
 STREAMS_SHARE = (0.5, 0.08, 0.1, 0.1, 0.08, 0.08, 0.06)
 """How the rows are heard. See `obs_twin.voice.plan`."""
 LIVE = STREAMS[0]
-VIEWS = 20
-"""Blocks of each row that the adapter is shown at a time."""
 LIKE_WHOLE = 0.4
 """What it counts that the stream is heard like the whole row."""
 
@@ -167,38 +164,29 @@ class Training:
     def _losses_of_whole(self, rows: Rows) -> dict[str, Tensor]:
         with torch.no_grad():
             features = self._heard_whole(self._pupils, rows)
-        return self._losses(self._pupils, features, rows.targets)
+        return self._losses(self._pupils, features, rows.targets, WHOLE)
 
     def _losses_of_stream(self, rows: Rows, blocks: Blocks) -> dict[str, Tensor]:
         pupils, count = self._pupils, rows.mel.shape[1]
         features = pupils.hearing(rows.mel.to(self._device), rows.places.to(self._device), blocks)
         with torch.no_grad():
-            whole = self._heard_whole(pupils, rows)[:, : count * blocks.middle]
+            whole = self._heard_whole(pupils, rows)[:, 0, : count * blocks.middle]
         live = features[:, :, : blocks.middle].flatten(1, 2)
-        full = min(count, -(-ADAPTER_LEFT_FRAMES // blocks.frames))  # from here on there is enough before a block
-        late = self._rng.permutation(np.arange(full, count))[:VIEWS]
-        early = self._rng.permutation(full)[: max(1, VIEWS // 8)]
-        sums: dict[str, Tensor] = {}
-        shares = [(group, len(group) / (len(late) + len(early))) for group in (late, *early[:, None]) if len(group)]
-        for group, share in shares:
-            shown, said = views(features, rows.targets, blocks, group.tolist())
-            for name, part in self._losses(pupils, shown, said).items():
-                sums[name] = sums.get(name, torch.zeros((), device=self._device)) + share * part
-        sums["like_whole"] = LIKE_WHOLE * _unlikeness(live, whole, rows.targets.weight)
-        return sums
+        parts = self._losses(pupils, features, targets_of_blocks(rows.targets, count, blocks), blocks)
+        return parts | {"like_whole": LIKE_WHOLE * _unlikeness(live, whole, rows.targets.weight)}
 
     def _heard_whole(self, pupils: Pupils, rows: Rows) -> Tensor:
-        """(B, n, 1024) what Whisper itself hears in the rows."""
+        """(B, 1, n, 1024) what Whisper itself hears in the rows."""
         mel, places = rows.whole_mel.to(self._device), rows.places.to(self._device)
         tokens: Tensor = pupils.hearing(mel, places, Blocks(rows.targets.weight.shape[1], 0), changed=False)
-        return tokens[:, 0]
+        return tokens
 
-    def _losses(self, pupils: Pupils, features: Tensor, targets: Targets) -> dict[str, Tensor]:
-        if features.shape[1] != targets.weight.shape[1]:
-            features = at_frames(features, 0.5 * TOKENS_PER_FRAME, targets.weight.shape[1])
+    def _losses(self, pupils: Pupils, features: Tensor, targets: Targets, blocks: Blocks) -> dict[str, Tensor]:
+        """Of `features` (B, blocks, tokens, 1024) and `targets` (B * blocks, frames, ...)."""
+        seen = shown(features, targets.weight.shape[1])
         if pupils.training:
-            features = features * (1 + 0.05 * torch.randn(len(features), 1, features.shape[-1], device=self._device))
-        outputs = Outputs(*(output.float() for output in pupils.adapter(features)))
+            seen = seen * (1 + 0.05 * torch.randn(len(seen), 1, 1, seen.shape[-1], device=self._device))
+        outputs = Outputs(*(output.float() for output in pupils.adapter(seen, blocks.frames)))
         on_device = Targets(*(target.to(self._device) for target in targets))
         return losses(outputs, on_device, pupils.adapter, self._view)
 
@@ -208,23 +196,20 @@ class Training:
         frames = 0.0
         for features, targets in self._held_out(kind, limit):
             weight = float(targets.weight.sum())
-            for name, part in self._losses(self.average, features, targets).items():
+            for name, part in self._losses(self.average, features, targets, LIVE).items():
                 sums[name] = sums.get(name, 0.0) + float(part) * weight
             frames += weight
         return {name: round(value / frames, 4) for name, value in sums.items()} if frames else {}
 
     def _held_out(self, kind: str, limit: int) -> Iterator[tuple[Tensor, Targets]]:
-        """What the adapter is shown of every third block of held-out rows, heard live."""
+        """What is heard live of held-out rows (1, blocks, tokens, 1024), and what is said in the blocks."""
         self.average.eval()
         with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=self.plan.bfloat16):
             for rows in self._corpus.evaluation(kind, limit, LIVE):
                 features = self.average.hearing(rows.mel.to(self._device), rows.places.to(self._device), LIVE)
-                full = -(-ADAPTER_LEFT_FRAMES // LIVE.frames)
-                chosen = range(full, rows.mel.shape[1], 3)
-                shown, said = views(features, rows.targets, LIVE, chosen, live_only=True)
-                there = said.weight.any(dim=1)
-                if there.any():
-                    yield shown[there.to(shown.device)], Targets(*(part[there] for part in said))
+                said = targets_of_blocks(rows.targets, rows.mel.shape[1], LIVE, live_only=True)
+                if said.weight.any():
+                    yield features, said
 
     def sharpened(self) -> tuple[Adapter, float]:
         """A copy of the averaged adapter whose latents vary as much as true ones do, and the factor it took.
@@ -239,18 +224,19 @@ class Training:
                 spoken = (targets.speech * targets.weight).to(self._device) > 0
                 mean = adapter.latent_mean
                 true += float((targets.latent.to(self._device)[spoken] - mean).square().sum())
-                found += float((adapter(features).latent.float()[spoken] - mean).square().sum())
+                latent = adapter(shown(features, targets.weight.shape[1]), LIVE.frames).latent.float()
+                found += float((latent[spoken] - mean).square().sum())
         factor = math.sqrt(true / found) if found else 1.0
         sharp = copy.deepcopy(adapter).cpu()
         sharp.latent_sd.mul_(factor)
         return sharp, factor
 
     def write(self, folder: Path) -> dict[str, float]:
-        """Write both files to `folder`; returns the factor of sharpening and the adapter's difference in ONNX."""
+        """Write both files to `folder`; returns the factor of sharpening, and how alike the adapter is in ONNX."""
         sharp, factor = self.sharpened()
-        difference = export(sharp, folder / "voice_adapter.onnx")
+        likeness = export(sharp, folder / "voice_adapter.onnx")
         write_changes(self.average.hearing, folder / "voice_hearing.npz")
-        return {"sharpened": round(factor, 4), "difference in ONNX": difference}
+        return {"sharpened": round(factor, 4), "alike in ONNX": round(likeness, 4)}
 
     def _report(self, means: dict[str, float]) -> None:
         entry: dict[str, object] = {

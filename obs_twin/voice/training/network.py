@@ -1,12 +1,17 @@
 """The adapter: what is heard to what the decoder speaks.
 
-A stack of ConvNeXt blocks (Liu et al. 2022, in one dimension) that look mostly back: depthwise convolution over
-seven frames of which one lies ahead, layer norm, and a two-layer perceptron per frame. There is no recurrence and
-no attention, so a window's frames can be computed in any order and a shorter window costs less.
+A stack of ConvNeXt layers (Liu et al. 2022, in one dimension) that look mostly back: depthwise convolution over
+seven frames, layer norm, and a two-layer perceptron per frame. Every other layer sees one frame of what comes next;
+those between look far back, at every 4th to 16th frame of up to 2.4 s.
+
+Live, a block is computed once, with the frames that come after it; of the frames before it each layer keeps what it
+was given when they were new (`Adapter.step`). In training a row of blocks is computed side by side in the same way
+(`Adapter.forward`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,8 +23,10 @@ from obs_twin.voice.listening import FEATURE_WIDTH, TAP_WIDTH, TAPS
 LATENT_SIZE = 128
 PHONES = 178
 KERNEL = 7
+CHANNELS, HIDDEN = 256, 1280
+LAYERS = ((1, 1), (0, 4), (1, 1), (0, 8), (1, 1), (0, 16), (1, 2), (0, 4), (1, 1), (0, 8), (1, 1), (0, 16), (1, 1))
 ENERGY_SCALE = 5.0
-NOISE = 0.2  # added to the normalised taps while training, so that windows are not learnt by heart
+NOISE = 0.1  # added to the normalised taps while training, so that windows are not learnt by heart
 KNEE = 0.1  # of the loss; see losses()
 
 
@@ -36,36 +43,46 @@ class Outputs(NamedTuple):
     """(B, F, 178) logits; a further task for the training, not exported"""
 
 
-class Block(nn.Module):
-    """One ConvNeXt block over (B, F, C); `ahead` of its seven frames lie in the future."""
+class Layer(nn.Module):
+    """One ConvNeXt layer; `ahead` of its seven frames, `dilation` frames apart, lie in the future."""
 
     def __init__(self, channels: int, hidden: int, ahead: int, dilation: int) -> None:
         super().__init__()
-        self.padding = ((KERNEL - 1 - ahead) * dilation, ahead * dilation)
+        self._ahead_frames, self._dilation = ahead * dilation, dilation
         self.depthwise = nn.Conv1d(channels, channels, KERNEL, groups=channels, dilation=dilation)
         self.norm = nn.LayerNorm(channels)
         self.widen = nn.Linear(channels, hidden)
         self.narrow = nn.Linear(hidden, channels)
         self.scale = nn.Parameter(torch.full((channels,), 0.1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.depthwise(F.pad(x.transpose(1, 2), self.padding)).transpose(1, 2)
-        change: Tensor = self.narrow(F.gelu(self.widen(self.norm(y)))) * self.scale
+    def forward(self, past: Tensor, x: Tensor) -> Tensor:
+        """(B, n, C) of n frames (B, n, C) and those before them that the layer sees; after them is nothing."""
+        all_frames = F.pad(torch.cat([past, x], dim=1), (0, 0, 0, self._ahead_frames))
+        # Tap by tap: of a long past only a few frames are looked at.
+        weight, y = self.depthwise.weight[:, 0].to(x.dtype), self.depthwise.bias
+        for tap in range(KERNEL):
+            first = tap * self._dilation
+            y = torch.addcmul(y, all_frames[:, first : first + x.shape[1]], weight[:, tap])
+        y = self.norm(y)
+        change: Tensor = self.narrow(F.gelu(self.widen(y))) * self.scale
         return x + change
 
 
 class Adapter(nn.Module):
-    """(B, F, 1024) features to `Outputs`."""
+    """Features to `Outputs`."""
 
     def __init__(
-        self, channels: int = 256, hidden: int = 640, dilations: tuple[int, ...] = (1, 1, 1, 2, 1, 1, 1)
+        self, channels: int = CHANNELS, hidden: int = HIDDEN, layers: tuple[tuple[int, int], ...] = LAYERS
     ) -> None:
+        """`layers`: of each the frames ahead and the dilation."""
         super().__init__()
-        self.lookahead_frames = sum(dilations)
+        self.lookahead_frames = sum(ahead * dilation for ahead, dilation in layers)
+        self._past_frames = [(KERNEL - 1 - ahead) * dilation for ahead, dilation in layers]
+        self._channels = channels
         self.tap_norms = nn.ModuleList([nn.LayerNorm(TAP_WIDTH) for _ in TAPS])
         self.dropout = nn.Dropout(0.1)
         self.inlet = nn.Linear(FEATURE_WIDTH, channels)
-        self.blocks = nn.ModuleList([Block(channels, hidden, 1, dilation) for dilation in dilations])
+        self.layers = nn.ModuleList([Layer(channels, hidden, *layer) for layer in layers])
         self.norm = nn.LayerNorm(channels)
         self.latent = nn.Linear(channels, LATENT_SIZE)
         self.marks = nn.Linear(channels, 5)  # energy 2, voiced 2, speech 1
@@ -75,22 +92,54 @@ class Adapter(nn.Module):
         self.register_buffer("latent_mean", torch.zeros(LATENT_SIZE))
         self.register_buffer("latent_sd", torch.ones(LATENT_SIZE))
 
-    def forward(self, features: Tensor) -> Outputs:
+    def forward(self, features: Tensor, middle: int) -> Outputs:
+        """(B * blocks, n, ...) of `features` (B, blocks, n, 1024): of each block its `middle` frames, and those that
+        are heard after it."""
+        rows, count = features.shape[:2]
+        x = self._enter(features)
+        for layer, frames in zip(self.layers, self._past_frames, strict=True):
+            past = before(x, middle, frames)
+            x = layer(past.flatten(0, 1), x.flatten(0, 1)).view(rows, count, *x.shape[2:])
+        return self._leave(x.flatten(0, 1))
+
+    def step(self, features: Tensor, past: Sequence[Tensor]) -> tuple[Outputs, list[Tensor]]:
+        """(1, n, ...) of `features` (1, n, 1024), where `past` has for each layer what it was given before;
+        and what each layer is given of these frames, (1, n, C)."""
+        x = self._enter(features)
+        given = []
+        for layer, old in zip(self.layers, past, strict=True):
+            given.append(x)
+            x = layer(old, x)
+        return self._leave(x), given
+
+    def nothing(self) -> list[Tensor]:
+        """What is before the first frame, for `step`."""
+        return [torch.zeros(1, frames, self._channels) for frames in self._past_frames]
+
+    def _enter(self, features: Tensor) -> Tensor:
         taps = [norm(tap) for norm, tap in zip(self.tap_norms, torch.split(features, TAP_WIDTH, dim=-1), strict=True)]
         x = torch.cat(taps, dim=-1)
         if self.training:
             x = x + NOISE * torch.randn_like(x)
-        x = self.inlet(self.dropout(x))
-        for block in self.blocks:
-            x = block(x)
+        entered: Tensor = self.inlet(self.dropout(x))
+        return entered
+
+    def _leave(self, x: Tensor) -> Outputs:
         x = self.norm(x)
         marks = self.marks(x)
         latent = self.latent(x) * self.latent_sd + self.latent_mean
         return Outputs(latent, marks[..., :2] * ENERGY_SCALE, marks[..., 2:4], marks[..., 4], self.phone(x))
 
 
+def before(x: Tensor, middle: int, frames: int) -> Tensor:
+    """(B, blocks, frames, C): what came before each block of `x` (B, blocks, n, C), as it was when it was new: the
+    middles of earlier blocks. Before the row there is nothing, which is 0."""
+    middles = F.pad(x[:, :, :middle].flatten(1, 2), (0, 0, frames, 0))
+    return middles.unfold(1, frames, middle)[:, : x.shape[1]].transpose(2, 3)
+
+
 class Targets(NamedTuple):
-    """What the outputs should be, with `weight` (B, F) 0 where there is nothing."""
+    """What the outputs should be, with `weight` (B, F) 0 where there is nothing. F frames."""
 
     latent: Tensor
     energy: Tensor

@@ -28,7 +28,7 @@ from obs_twin.voice.training.network import Adapter
 from obs_twin.voice.training.shards import SILENT_ENERGY, ShardWriter
 from obs_twin.voice.training.speech import F32, I32, SAMPLE_RATE_HZ, VOICED_HZ, Hibari, SpeechError, Utterance
 from obs_twin.voice.training.texts import is_held_out
-from obs_twin.voice.training.views import TOKENS_PER_FRAME, at_frames
+from obs_twin.voice.training.views import shown
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 SHORTEST_S, LONGEST_S = 1.0, 18.0
@@ -71,8 +71,8 @@ class Aligner:
             device = self._adapter.latent_sd.device
             mel = torch.from_numpy(mel_of_blocks(x, 1, blocks))[None].to(device)
             place = torch.zeros(1, dtype=torch.long, device=device)
-            heard = self._hearing(mel, place, blocks, changed=False)[:, 0]
-            said = self._adapter(at_frames(heard, 0.5 * TOKENS_PER_FRAME, frames))
+            heard = self._hearing(mel, place, blocks, changed=False)
+            said = self._adapter(shown(heard, frames), frames)
         phone = said.phone[0].log_softmax(-1).cpu().numpy()[:, ids]
         away = (said.latent[0].cpu().numpy()[:, None] - latents[0].T[None]) / self._adapter.latent_sd.cpu().numpy()
         token = best_path(phone - LATENT_SHARE * np.abs(away).mean(-1), np.isin(ids, self._passable))
