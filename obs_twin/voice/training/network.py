@@ -59,7 +59,7 @@ class Layer(nn.Module):
         """(B, n, C) of n frames (B, n, C) and those before them that the layer sees; after them is nothing."""
         all_frames = F.pad(torch.cat([past, x], dim=1), (0, 0, 0, self._ahead_frames))
         # Tap by tap: of a long past only a few frames are looked at.
-        weight, y = self.depthwise.weight[:, 0].to(x.dtype), self.depthwise.bias
+        weight, y = self.depthwise.weight[:, 0].to(x.dtype), torch.as_tensor(self.depthwise.bias)
         for tap in range(KERNEL):
             first = tap * self._dilation
             y = torch.addcmul(y, all_frames[:, first : first + x.shape[1]], weight[:, tap])
