@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 from obs_twin.voice.listening import FEATURE_WIDTH
 from obs_twin.voice.training.network import Adapter
+from obs_twin.zoo.eight_bits import in_8_bits
 
 OUTPUTS = ("latent", "energy", "voiced", "speech")
 CONTRACT = 2
@@ -59,19 +59,7 @@ def export(adapter: Adapter, path: Path) -> float:
             opset_version=17,
             dynamo=False,
         )
-        model = onnx.load(str(whole))
-        # Whole as it is: without this mark, the one who makes it smaller would warn that it was not prepared.
-        onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
-        # 7 of the 8 bits, so that processors without VNNI do not overflow.
-        quantize_dynamic(
-            model,
-            part,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-        )
-    model = onnx.load(str(part))
+        model = onnx.load_from_string(in_8_bits(whole.read_bytes()))
     facts = {"contract": CONTRACT, "lookahead_frames": adapter.lookahead_frames, "frame_ms": 25}
     onnx.helper.set_model_props(model, {name: str(value) for name, value in facts.items()})
     onnx.save(model, str(part))

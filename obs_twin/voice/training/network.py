@@ -25,6 +25,7 @@ PHONES = 178
 KERNEL = 7
 CHANNELS, HIDDEN = 256, 1280
 LAYERS = ((1, 1), (0, 4), (1, 1), (0, 8), (1, 1), (0, 16), (1, 2), (0, 4), (1, 1), (0, 8), (1, 1), (0, 16), (1, 1))
+"""Of each layer: how many of its frames lie ahead, and how far apart they are."""
 ENERGY_SCALE = 5.0
 NOISE = 0.1  # added to the normalised taps while training, so that windows are not learnt by heart
 KNEE = 0.1  # of the loss; see losses()
@@ -74,7 +75,7 @@ class Adapter(nn.Module):
     def __init__(
         self, channels: int = CHANNELS, hidden: int = HIDDEN, layers: tuple[tuple[int, int], ...] = LAYERS
     ) -> None:
-        """`layers`: of each the frames ahead and the dilation."""
+        """`layers`: as `LAYERS`."""
         super().__init__()
         self.lookahead_frames = sum(ahead * dilation for ahead, dilation in layers)
         self._past_frames = [(KERNEL - 1 - ahead) * dilation for ahead, dilation in layers]
@@ -139,7 +140,7 @@ def before(x: Tensor, middle: int, frames: int) -> Tensor:
 
 
 class Targets(NamedTuple):
-    """What the outputs should be, with `weight` (B, F) 0 where there is nothing. F frames."""
+    """What the outputs should be, with `weight` (B, F) 0 where there is nothing. F is frames."""
 
     latent: Tensor
     energy: Tensor
