@@ -213,8 +213,7 @@ def _calibrate(twin: Twin) -> tuple[str, Measured | None]:
         tell is no reason to stop.
     """
     try:
-        shift_ms = twin.calibrate()
-        left = twin.measure_test_signal()
+        shift_ms, left = twin.calibrate()
     except CommandError as error:
         return f"not measured: {str(error).split('. ')[0]}", None
     return f"picture shifted by {shift_ms:+.0f} ms, {left.median_ms:+.0f} ms left", left

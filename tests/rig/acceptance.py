@@ -52,7 +52,7 @@ class DelayResult:
 def measure_delay(clip: Clip, delay_ms: int, seconds: float) -> DelayResult:
     """Calibrate, then compare picture and voice at the taps for `seconds`."""
     with Stage(clip, PICTURE_AND_VOICE, delay_ms) as stage:
-        shift_ms = stage.twin.calibrate()
+        shift_ms, _ = stage.twin.calibrate()
         with PictureTap(stage.bench.camera, measure.read_counter) as tap:
             time.sleep(seconds)
         sound = stage.bench.cable.sound().between(tap.times_ns[0], tap.times_ns[-1])

@@ -14,8 +14,7 @@ from unittest import mock
 
 import numpy as np
 
-from obs_twin.cli.calibrate import Measured, Recording, calibrate, wait_until_applied
-from obs_twin.cli.calibrate import measure as measure_with_test_signal
+from obs_twin.cli.calibrate import Measured, Recording, calibrate
 from obs_twin.engine.control import EngineNotRunningError, ask
 
 from . import measure
@@ -118,19 +117,10 @@ class Twin:
         luma, times = np.array(tap.seen, np.float64), np.array(tap.times_ns, np.int64)
         return Recording(luma, times, sound.samples, SAMPLE_RATE_HZ, round(sound.time_ns(0)))
 
-    def calibrate(self) -> float:
-        """`obs-twin calibrate` with the taps instead of devices. Returns m in ms, once it is in force."""
+    def calibrate(self) -> tuple[float, Measured]:
+        """`obs-twin calibrate` with the taps instead of devices: (m in ms, in force; what is left)."""
         with self._home():
-            shift_ms, _ = calibrate(self.record_test_signal)
-            wait_until_applied(shift_ms)
-        return shift_ms
-
-    def measure_test_signal(self) -> Measured:
-        """How much later the voice comes than the picture, by flash and beep."""
-        with self._home():
-            found = measure_with_test_signal(self.record_test_signal)
-            wait_until_applied(found.applied_ms)
-        return found
+            return calibrate(self.record_test_signal)
 
     def measure_step(self, clip: Clip, seconds: float) -> measure.Step:
         """How far the voice is ahead of the picture at the meeting's end, over that time."""
