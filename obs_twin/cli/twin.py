@@ -35,7 +35,12 @@ def add_parser(subparsers: Any) -> None:
     new.add_argument(
         "--voice", nargs="+", type=Path, metavar="FILE|FOLDER", help="recordings of the voice, to learn it from"
     )
-    new.add_argument("--minutes", type=float, metavar="N", help="how long to learn the voice; more makes it better")
+    new.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="how long to learn the voice at most (3); it ends sooner when the recordings give no more",
+    )
     new.add_argument("--background", type=Path, metavar="FILE", help="a picture of the room")
     new.add_argument("--voice-target", type=Path, metavar="FILE.json", help="the voice's measurements")
     new.add_argument("--provenance", default="", metavar="TEXT", help="where the photos and the voice come from")

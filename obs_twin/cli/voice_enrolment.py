@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PYTORCH = "torch==2.13.0"
 DEFAULT_MINUTES = 3.0
 LEAST_MINUTES, MOST_MINUTES = 0.05, 24 * 60.0
+STEPS_PER_SPEECH_S, LEAST_STEPS = 8.0, 300
+"""With more, the recordings are learnt by heart: the voice gets hoarse with what others say."""
 MOST_THREADS = 4
 BAR_CHARS = 30
 SAMPLE_TEXT = (
@@ -34,18 +36,13 @@ OTHERS_SAY = (
     "Every morning the harbour wakes up slowly, and the first boats go out before the sun has risen.",
     "Nobody had expected that the small museum would stay open through such a long winter.",
     "You could give us a few examples of what he thought about language, joy and measure.",
+    "She asked whether the doctor would visit both of the children, or only the youngest one.",
+    "Thank you for joining us; what shall we talk about first, the weather or the huge bridge?",
+    "A quiet voice said that three of the old clocks were wrong, though nobody had touched them.",
 )
-OTHERS = (
-    (1.0, 1.0, 1.0),
-    (0.55, 0.84, 1.1),
-    (0.8, 1.1, 0.9),
-    (1.25, 1.18, 1.0),
-    (0.5, 0.8, 0.9),
-    (0.65, 0.95, 1.15),
-    (0.9, 0.88, 1.0),
-    (1.1, 1.05, 0.85),
-)
-"""Pitch, formants and pace of other people, as ratios to the rendered voice's own."""
+OTHERS = 18
+OTHERS_PITCH, OTHERS_FORMANTS, OTHERS_PACE = (0.48, 1.3), (0.8, 1.2), (0.8, 1.3)
+"""Other people: how many, and within which limits their pitch, formants and pace are ratios of the rendered voice's."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +182,11 @@ def _listen(places: Sequence[Path], tools: Tools, consent_audio: Path | None) ->
 def _train(selection: Selection, tools: Tools, workplace: Path, minutes: float, threads: int) -> Enrolled:
     from obs_twin.voice.enrol.enrolment import enrol
     from obs_twin.voice.enrol.train import Plan
+    from obs_twin.voice.neural_grid import MAKE_RATE_HZ
 
     preparing, learning = _bar("Preparing"), _bar("Learning")
+    speech_s = sum(len(stretch.samples) for stretch in selection.used) / MAKE_RATE_HZ
+    steps = max(LEAST_STEPS, round(STEPS_PER_SPEECH_S * speech_s))
 
     def show(progress: Progress) -> None:
         whole_s = progress.done_s + progress.left_s
@@ -199,7 +199,7 @@ def _train(selection: Selection, tools: Tools, workplace: Path, minutes: float, 
             tools,
             workplace,
             others=_other_people(),
-            plan=Plan(seconds=minutes * 60, threads=threads),
+            plan=Plan(seconds=minutes * 60, steps=steps, threads=threads),
             listening=lambda share: preparing(share, ""),
             training=show,
         )
@@ -207,17 +207,25 @@ def _train(selection: Selection, tools: Tools, workplace: Path, minutes: float, 
         print("\nStopped. What has been learnt so far is kept: run the same command again to go on.", file=sys.stderr)
         raise
     print(f"Learnt in {enrolled.seconds / 60:.1f} minutes, {enrolled.steps} steps.")
+    if enrolled.steps < steps:
+        say(f"{speech_s:.0f} s of speech are good for {steps} steps; --minutes would give the time for them.")
     return enrolled
 
 
 def _other_people() -> list[F32]:
     """What others say, for the voice to be learnt on: rendered speech in voices far apart, 24 kHz."""
+    import numpy as np
+
     from obs_twin.twin.synthetic.speech import speak
 
-    return [
-        speak(OTHERS_SAY[index % len(OTHERS_SAY)], pitch_ratio=pitch, formant_ratio=formants, speed=speed).samples
-        for index, (pitch, formants, speed) in enumerate(OTHERS)
-    ]
+    random = np.random.default_rng(3)
+    said = []
+    for index in range(OTHERS):
+        pitch, formants, pace = (
+            float(np.exp(random.uniform(*np.log(limits)))) for limits in (OTHERS_PITCH, OTHERS_FORMANTS, OTHERS_PACE)
+        )
+        said.append(speak(OTHERS_SAY[index % len(OTHERS_SAY)], pitch_ratio=pitch, formant_ratio=formants, speed=pace))
+    return [one.samples for one in said]
 
 
 def _assess(selection: Selection, enrolled: Enrolled, tools: Tools) -> Path:

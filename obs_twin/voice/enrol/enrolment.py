@@ -19,7 +19,7 @@ import numpy as np
 
 from obs_twin.voice.activity import SpeechDetector
 from obs_twin.voice.content import ContentEncoder
-from obs_twin.voice.enrol.material import duration_s, in_range_of, prepare
+from obs_twin.voice.enrol.material import OTHERS_NOISE_DB, duration_s, in_range_of, prepare
 from obs_twin.voice.enrol.selection import Selection
 from obs_twin.voice.enrol.speech import Stretch
 from obs_twin.voice.enrol.weights import read_weights, write_decoder
@@ -40,6 +40,8 @@ SPEECH_DBFS = -23.0
 """Level to which recordings are brought; the decoder speaks like that before it is trained."""
 TARGET_S = 120.0
 """Speech from which pitch and spectrum are measured; more would not change them."""
+OTHERS_ALTERED = 2
+"""Altered versions of what other people say."""
 MODELS = ("silero_vad", "resemblyzer", ENCODER, "hibari_decoder")
 
 
@@ -114,7 +116,7 @@ def enrol(
         selection: what to learn from.
         folder: must exist.
         others: what other people say, each (N,) at 24 kHz, so that the voice is also learnt for what the converter
-            hears in them; half a minute in several voices does much.
+            hears in them; one or two minutes in many voices do much.
         plan: how long and how.
         listening, training: called with the progress of the two parts.
 
@@ -127,7 +129,8 @@ def enrol(
 
     sounds = levelled(selection.used)
     target = measure(sounds)
-    others_said = [in_range_of(target, item) for item in prepare(others, tools.encoder, altered=1)]
+    strangers = prepare(others, tools.encoder, altered=OTHERS_ALTERED, noise_db=OTHERS_NOISE_DB)
+    others_said = [in_range_of(target, item) for item in strangers]
     material = prepare(sounds, tools.encoder, done=listening)
     likeness = Likeness(tools.speaker, selection.voice)
     trainer = Trainer(

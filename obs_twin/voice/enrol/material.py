@@ -34,7 +34,8 @@ HEARD_RMS = 0.06
 ALTERED_VERSIONS = 3
 MOST_ALTERED_FRAMES = 40 * 60 * 30  # of all versions together, half an hour: more is variety enough in itself
 VOCAL_TRACT = 1.18  # most that an altered version's mouth is larger or smaller
-NOISE_DB = (12.0, 35.0)
+NOISE_DB, OTHERS_NOISE_DB = (12.0, 35.0), (5.0, 30.0)
+"""Of altered versions of the recordings, and of what other people say: their microphones are worse."""
 TILT = 0.5
 BLOCK_FRAMES, RIGHT_FRAMES = (4, 20), (3, 20)
 """Heard at a time, and beside it what comes after, as in a stream with one delay or another."""
@@ -68,11 +69,13 @@ def prepare(
     encoder: ContentEncoder,
     *,
     altered: int = ALTERED_VERSIONS,
+    noise_db: tuple[float, float] = NOISE_DB,
     seed: int = 0,
     done: Callable[[float], None] | None = None,
 ) -> list[Material]:
     """Material from stretches of speech, each (N,) at 24 kHz, with up to `altered` altered versions of each.
 
+    `noise_db` is how far below the speech the noise of these lies, at least and at most.
     `done` is called with the share of the work that is done, 0..1.
     """
     random = np.random.default_rng(seed)
@@ -80,13 +83,19 @@ def prepare(
     altered = min(altered, max(1, MOST_ALTERED_FRAMES // max(1, frames)))
     material = []
     for index, stretch in enumerate(stretches):
-        material.append(hear(stretch, encoder, random, altered))
+        material.append(hear(stretch, encoder, random, altered, noise_db))
         if done is not None:
             done((index + 1) / len(stretches))
     return material
 
 
-def hear(stretch: F32, encoder: ContentEncoder, random: np.random.Generator, altered: int = 0) -> Material:
+def hear(
+    stretch: F32,
+    encoder: ContentEncoder,
+    random: np.random.Generator,
+    altered: int = 0,
+    noise_db: tuple[float, float] = NOISE_DB,
+) -> Material:
     """What the converter hears in a stretch (N,) at 24 kHz, and in `altered` versions of it."""
     heard = soxr.resample(stretch, MAKE_RATE_HZ, HEAR_RATE_HZ)
     heard *= HEARD_RMS / max(1e-6, float(np.sqrt(np.mean(np.square(heard)))))
@@ -96,7 +105,7 @@ def hear(stretch: F32, encoder: ContentEncoder, random: np.random.Generator, alt
     content = encoder.whole(heard)
     f0_hz = _refined(sound, track(heard, HEAR_STEP / 2 / HEAR_RATE_HZ, content.voiced))
     versions = [Version(content.content, content.energy)]
-    versions += [_altered(heard, frames, encoder, random) for _ in range(altered)]
+    versions += [_altered(heard, frames, encoder, random, noise_db) for _ in range(altered)]
     return Material(sound, f0_hz.astype(np.float32), tuple(versions))
 
 
@@ -116,12 +125,14 @@ def _refined(sound: F32, f0_hz: F64) -> F64:
     return np.where(fits, found, f0_hz)
 
 
-def _altered(heard: F32, frames: int, encoder: ContentEncoder, random: np.random.Generator) -> Version:
+def _altered(
+    heard: F32, frames: int, encoder: ContentEncoder, random: np.random.Generator, noise_db: tuple[float, float]
+) -> Version:
     ratio = float(VOCAL_TRACT ** random.uniform(-1, 1))
     other = soxr.resample(heard, HEAR_RATE_HZ * ratio, HEAR_RATE_HZ)  # faster, and a smaller mouth, if above 1
     other = np.append(other[:1], other[1:] - random.uniform(-TILT, TILT) * other[:-1])
     rms = float(np.sqrt(np.mean(np.square(other))))
-    noise = random.standard_normal(len(other)) * rms * 10 ** (-random.uniform(*NOISE_DB) / 20)
+    noise = random.standard_normal(len(other)) * rms * 10 ** (-random.uniform(*noise_db) / 20)
     other = np.clip((other + noise) * (HEARD_RMS / max(1e-6, rms)) * random.uniform(0.5, 1.5), -1, 1)
     block = (int(random.integers(*limits)) for limits in (BLOCK_FRAMES, RIGHT_FRAMES))
     content = encoder.whole(other.astype(np.float32), *block)

@@ -1,13 +1,15 @@
 """What is learnt of a voice: how its spectral envelope differs from that of the untrained decoder, moment by moment.
 
     features (B, F, 256) of the decoder, which stays as it is
-      -> linear -> levels in BANDS bands (B, BANDS, F)
-      -> added, smooth over frequency, to every log-magnitude that the decoder gives
+      -> linear -> levels in BANDS bands, of what is sung and of the rest (B, 2, BANDS, F)
+      -> added, smooth over frequency, to the log-magnitudes that the decoder gives
 
 Who a voice belongs to is heard from its envelope; how clean it sounds, from what lies beneath: phases, single
 harmonics, their balance with what is between them, how steadily all that goes on. A decoder that as a whole learns from
-a minute of speech loses of the latter. So only the envelope is learnt, the same for harmonics and all else. It is
-linear in the features, so it ends up in the weights of the head: a trained voice is the same network.
+a minute of speech loses of the latter. So only the envelope is learnt. Harmonics and noise share one; the rest, a
+spectrum whose phases the decoder makes up by itself, has its own, because it bears to be lowered, but sounds hoarse
+when it is raised (see `Timbre.raised`). Both are linear in the features, so they end up in the weights of the head:
+a trained voice is the same network.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from obs_twin.voice.enrol.network import BINS, CHANNELS, N_FFT, RATE_HZ
 from obs_twin.voice.model import F32
 
 BANDS = 64
-LEVELS = (0, 2, 3)
-"""Which of the decoder's parts are log-magnitudes: of the harmonics, of the noise, of the rest."""
+SUNG, REST = (0, 2), (3,)
+"""Which of the decoder's parts are log-magnitudes: of harmonics and noise, and of the rest."""
 
 
 class Timbre(nn.Module):
@@ -34,27 +36,36 @@ class Timbre(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(BANDS, CHANNELS))
-        self.bias = nn.Parameter(torch.zeros(BANDS))
+        self.weight = nn.Parameter(torch.zeros(2, BANDS, CHANNELS))
+        self.bias = nn.Parameter(torch.zeros(2, BANDS))
         self.register_buffer("shapes", torch.from_numpy(band_shapes()), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F, CHANNELS) to what is added to the levels, natural logarithms: (B, BANDS, F)."""
-        return functional.linear(features, self.weight, self.bias).transpose(1, 2)
+        """(B, F, CHANNELS) to what is added to the levels, natural logarithms: (B, 2, BANDS, F)."""
+        flat = functional.linear(features, self.weight.flatten(0, 1), self.bias.flatten())
+        return flat.transpose(1, 2).reshape(len(features), 2, BANDS, -1)
 
     def colour(self, parts: tuple[Tensor, ...], added: Tensor) -> tuple[Tensor, ...]:
         """The decoder's five parts with `added`, as from `forward`."""
-        envelope = self.shapes @ added
-        return tuple(part + envelope if index in LEVELS else part for index, part in enumerate(parts))
+        sung, rest = self.shapes @ added[:, 0], self.shapes @ added[:, 1]
+        return tuple(
+            part + sung if index in SUNG else part + rest if index in REST else part for index, part in enumerate(parts)
+        )
+
+    @staticmethod
+    def raised(added: Tensor) -> Tensor:
+        """By how much the rest is raised on average, a scalar: what training is to avoid."""
+        return functional.relu(added[:, 1]).mean()
 
     def into(self, weights: Mapping[str, F32]) -> dict[str, F32]:
         """A decoder's weights, named and shaped as in its ONNX file, with this voice in its head."""
-        with torch.no_grad():
-            matrix, offset = (self.shapes @ self.weight).T.numpy(), (self.shapes @ self.bias).numpy()
         head, bias = np.array(weights["head.weight"]), np.array(weights["head.bias"])
-        for part in LEVELS:
-            head[:, part * BINS : (part + 1) * BINS] += matrix
-            bias[part * BINS : (part + 1) * BINS] += offset
+        for which, parts in enumerate((SUNG, REST)):
+            with torch.no_grad():
+                matrix, offset = self.shapes @ self.weight[which], self.shapes @ self.bias[which]
+            for part in parts:
+                head[:, part * BINS : (part + 1) * BINS] += matrix.T.numpy()
+                bias[part * BINS : (part + 1) * BINS] += offset.numpy()
         return {**weights, "head.weight": head, "head.bias": bias}
 
 

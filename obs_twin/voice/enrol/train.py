@@ -57,9 +57,10 @@ class Plan:
     threads: processor threads.
     batch, others: crops of the recordings, and of other people's speech, in a step.
     crop_frames: their length; 128 are the 1.6 s that the speaker encoder is used to.
-    altered_share: of the crops of the recordings, how many are heard through an altered version.
-    likeness, calm: weights, beside the distance of spectra, of the speaker encoder's opinion, and of the learnt
-        envelope staying calm from step to step.
+    altered_share, others_altered: of the crops of the recordings, and of other people's speech, how many are heard
+        through an altered version.
+    likeness, calm, rest: weights, beside the distance of spectra, of the speaker encoder's opinion, of the learnt
+        envelope staying calm from step to step, and of not raising the rest.
     """
 
     seconds: float
@@ -72,8 +73,10 @@ class Plan:
     lowest_rate: float = 0.02
     weight_decay: float = 0.01
     altered_share: float = 0.4
-    likeness: float = 3.0
+    others_altered: float = 0.8
+    likeness: float = 16.0
     calm: float = 4.0
+    rest: float = 256.0
     seed: int = 0
 
 
@@ -143,7 +146,7 @@ class Trainer:
         self._losses: list[float] = []
         # Of the recordings, and of what the adapter and the decoder make of them.
         sums = [float(part.double().sum()) for part in (self._own.sound, self._own.versions[0])]
-        self._fingerprint = f"timbre:{len(self._own.f0_hz)}:{sums[0]:.4f}:{sums[1]:.1f}"
+        self._fingerprint = f"timbre2:{len(self._own.f0_hz)}:{sums[0]:.4f}:{sums[1]:.1f}"
 
     def run(self, report: Callable[[Progress], None] | None = None) -> Trained:
         """Train until the plan is fulfilled.
@@ -193,7 +196,9 @@ class Trainer:
         loss = self._distance(made[:own], recording) + plan.likeness * (1 - alike[:own].mean())
         if own < len(made):
             loss = loss + plan.likeness * (1 - alike[own:].mean())
-        loss = loss + plan.calm * (added[..., 1:] - added[..., :-1]).abs().mean()
+        for envelope in added.unbind(1):
+            loss = loss + plan.calm * (envelope[..., 1:] - envelope[..., :-1]).abs().mean()
+        loss = loss + plan.rest * self._model.raised(added)
         self._optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), CLIP)
@@ -219,7 +224,8 @@ class Trainer:
         features, f0_hz, sounds = [], [], []
         for one in heard:
             start = int(self._random.integers(0, len(one.f0_hz) - frames + 1))
-            altered = len(one.versions) > 1 and self._random.random() < plan.altered_share
+            share = plan.altered_share if one is self._own else plan.others_altered
+            altered = len(one.versions) > 1 and self._random.random() < share
             version = one.versions[int(self._random.integers(1, len(one.versions))) if altered else 0]
             features.append(version[start : start + frames].float())
             f0_hz.append(one.f0_hz[start : start + frames])
