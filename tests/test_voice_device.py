@@ -17,6 +17,7 @@ from obs_twin.voice.device_match import (
     REFERENCE_DB,
     DeviceMatcher,
     StreamingEqualiser,
+    correct_whole,
     correction_db,
     describe,
     minimum_phase_taps,
@@ -137,6 +138,20 @@ def test_the_matcher_measures_and_corrects_as_it_goes(speech: F32) -> None:
     assert "Corrected by a filter" in matcher.state()[1]
     assert matcher.advice() == matcher.report.words()
     matcher.reset()
+
+
+def test_a_whole_recording_is_corrected_from_its_first_sample_on(speech: F32) -> None:
+    taps = minimum_phase_taps(np.linspace(8, -12, len(THIRDS_HZ)), RATE)
+    dull = np.convolve(speech, taps)[: len(speech)].astype(np.float32)
+    mended, report = correct_whole(dull, RATE)
+    assert len(mended) == len(dull)
+    assert report is not None
+    before, after = correction_db(report), correction_db(measured(mended))
+    assert np.abs(after).max() < 0.7 * np.abs(before).max()
+    assert np.allclose(mended[:RATE], np.convolve(dull[:RATE], minimum_phase_taps(before, RATE))[:RATE], atol=1e-5)
+    short, nothing = correct_whole(dull[: RATE // 2], RATE)
+    assert nothing is None
+    assert np.array_equal(short, dull[: RATE // 2])
 
 
 def test_the_command(speech: F32, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from obs_twin.voice.device_match import correct_whole, describe
     from obs_twin.voice.model import VoiceModelError
     from obs_twin.voice.whole import convert_whole, open_whole
 
@@ -35,6 +36,10 @@ def _run(args: argparse.Namespace) -> int:
         raise CommandError(f"{args.target} is the recording itself. Choose another name for the new file.")
     try:
         with twin_voice.twin_with_voice(args) as (pack, kind, files):
+            if kind == "neural":  # the other kinds have no speech that they learnt from to be brought nearer to
+                sound, report = correct_whole(sound, rate_hz)
+                if report is not None:
+                    print(describe(report)[1])
             voice = open_whole(kind, files, sound, rate_hz, twin_voice.voice_settings(args))
             converted = convert_whole(voice, sound, twin_voice.show_progress)
             print(f"Ran on: {voice.provider}")

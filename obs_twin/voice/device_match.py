@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from obs_twin.voice.device import THIRDS_HZ, DeviceMeter, DeviceReport
+from obs_twin.voice.device import REMEMBERED_S, THIRDS_HZ, DeviceMeter, DeviceReport
 from obs_twin.voice.model import F32, F64
 
 # Mean long-term spectrum of the built-in speech as a woman and as a man, by DeviceMeter; bands of THIRDS_HZ.
@@ -108,7 +108,8 @@ class StreamingEqualiser:
         return np.asarray(y, np.float32)
 
     def reset(self) -> None:
-        """Forget the samples before (after a gap), keeping the gains."""
+        """Forget the samples before (after a gap), keeping the gains, which hold from now on."""
+        self._old = None
         self._past = np.zeros_like(self._past)
 
 
@@ -165,6 +166,19 @@ class DeviceMatcher:
     def advice(self) -> list[str]:
         """For the panel: what no filter can mend, and what would help."""
         return [] if self.report is None else self.report.words()
+
+
+def correct_whole(sound: F32, rate_hz: int) -> tuple[F32, DeviceReport | None]:
+    """A whole recording (N,), measured first and then corrected from its first sample on, and what was measured."""
+    meter, equaliser, block = DeviceMeter(rate_hz), StreamingEqualiser(rate_hz), rate_hz
+    for at in range(0, min(len(sound), int(REMEMBERED_S * rate_hz)), block):
+        meter.push(sound[at : at + block])
+    report = meter.report()
+    if report is None:
+        return sound, None
+    equaliser.set_gains(correction_db(report))
+    equaliser.reset()
+    return np.concatenate([equaliser.push(sound[at : at + block]) for at in range(0, len(sound), block)]), report
 
 
 def describe(report: DeviceReport | None, recorded_to_hz: float = 24_000.0) -> list[str]:
