@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.engine.priority import lower_thread
 from obs_twin.face.choose import ENROLLED, LARGEST, RULES, ActorChoice, Enrolment, forget, recall, remember
 from obs_twin.face.identity import MODEL_NAME, FaceEmbedder
 from obs_twin.face.observation import FaceObservation
@@ -104,6 +105,7 @@ class ActorWatch:
         perceiver.follow(ActorChoice(rule, self._remembered, self._embedder))
 
     def _open(self) -> None:
+        lower_thread()
         try:
             self._store.fetch(sources_of([MODEL_NAME]))
             self._embedder = FaceEmbedder(derived_path(MODEL_NAME, self._store))

@@ -20,6 +20,7 @@ import soxr
 from obs_twin.engine.cable import RATE_HZ, CableListener
 from obs_twin.engine.calibration import Calibration
 from obs_twin.engine.offset import FollowOffset, audio_delay_s
+from obs_twin.engine.priority import lower_thread
 from obs_twin.engine.voice import VoiceWorker
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Follower:
         }
 
     def _run(self) -> None:
+        lower_thread()
         wait_s = EVERY_S
         while not self._stop.wait(wait_s):
             wait_s = EVERY_S

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from obs_twin.engine.priority import lower_thread
 from obs_twin.voice.model import VoiceModelError, VoiceSettings
 from obs_twin.voice.resample import AlignedResampler
 from obs_twin.voice.saying import TwinSpeaker
@@ -70,6 +71,7 @@ class PreparedLines:
             threading.Thread(target=self._say, args=(worker, number), daemon=True, name="say a line").start()
 
     def _prepare(self, worker: VoiceWorker, settings: Mapping[str, Any] | None, change: int) -> None:
+        lower_thread()
         time.sleep(SETTLED_S)
         deadline = time.monotonic() + TWIN_WITHIN_S
         while self._changes == change and worker.settings is settings and time.monotonic() < deadline:

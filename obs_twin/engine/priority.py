@@ -1,4 +1,8 @@
-"""OBS comes first, then the voice, then the picture: the only module that asks the system for priorities."""
+"""OBS and the voice come first, then the picture: the only module that asks the system for priorities.
+
+A late picture is a frame shown twice; a late voice is a gap that everybody hears. The voice needs a fifth of a core, so
+it takes nothing from OBS that could be seen.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +12,55 @@ import sys
 import threading
 
 PROCESS_NICE = 5
-PICTURE_NICE = 10
+THREAD_NICE = 10
+BELOW_NORMAL_PRIORITY_CLASS = 0x4000
+THREAD_PRIORITY_BELOW_NORMAL, THREAD_PRIORITY_HIGHEST = -1, 2
 
 
 def lower_process() -> None:
-    """Run this process below OBS. A system that refuses is left as it is."""
+    """Run this process below OBS, where threads cannot be told apart or can be raised again; see `raise_voice`.
+
+    On Linux every thread has a niceness of its own, which an ordinary user can never take back: there, `lower_thread`
+    does it all. A system that refuses is left as it is.
+    """
     with contextlib.suppress(OSError, AttributeError):
         if sys.platform == "win32":
-            import ctypes
-
-            below_normal = 0x4000
-            kernel32 = ctypes.windll.kernel32
-            kernel32.SetPriorityClass(kernel32.GetCurrentProcess(), below_normal)
-        else:
+            _windows("Process", "SetPriorityClass", BELOW_NORMAL_PRIORITY_CLASS)
+        elif sys.platform != "linux":
             _set_nice(0, PROCESS_NICE)
 
 
 def lower_thread() -> None:
-    """Run this thread below the process's others: a late picture is a repeated frame, a late voice is a gap."""
+    """Run this thread, and those that it starts, below OBS and the voice."""
     with contextlib.suppress(OSError, AttributeError):
         if sys.platform == "win32":
-            import ctypes
-
-            below_normal = -1
-            kernel32 = ctypes.windll.kernel32
-            kernel32.SetThreadPriority(kernel32.GetCurrentThread(), below_normal)
+            _windows("Thread", "SetThreadPriority", THREAD_PRIORITY_BELOW_NORMAL)
         elif sys.platform == "linux":
-            # Linux keeps niceness for each thread; elsewhere it belongs to the process. A batch thread that wakes up
-            # does not push aside one that runs.
-            _set_nice(threading.get_native_id(), PICTURE_NICE)
+            # A batch thread that wakes up does not push aside one that runs.
+            _set_nice(threading.get_native_id(), THREAD_NICE)
             os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
 
 
+def raise_voice() -> None:
+    """Run this thread, the voice's, as OBS's own run."""
+    with contextlib.suppress(OSError, AttributeError):
+        if sys.platform == "win32":
+            # Above its class, which `lower_process` has set below normal: normal again.
+            _windows("Thread", "SetThreadPriority", THREAD_PRIORITY_HIGHEST)
+
+
+def _windows(whose: str, name: str, priority: int) -> None:
+    if sys.platform == "win32":
+        import ctypes
+
+        current = getattr(ctypes.windll.kernel32, f"GetCurrent{whose}")
+        change = getattr(ctypes.windll.kernel32, name)
+        # These handles are negative and as wide as a pointer; unless told, ctypes hands on the lower half.
+        current.restype = ctypes.c_void_p
+        change.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        change(current(), priority)
+
+
 def _set_nice(who: int, nice: int) -> None:
-    os.setpriority(os.PRIO_PROCESS, who, max(nice, os.getpriority(os.PRIO_PROCESS, who)))
+    if sys.platform != "win32":
+        os.setpriority(os.PRIO_PROCESS, who, max(nice, os.getpriority(os.PRIO_PROCESS, who)))

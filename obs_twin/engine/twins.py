@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obs_twin.background.matte import Matte
+from obs_twin.engine.priority import lower_thread
 from obs_twin.face.hair import hair_colour
 from obs_twin.face.perceive import FacePerceiver
 from obs_twin.face.registry import FaceModel, FaceModelError, open_face
@@ -159,6 +160,7 @@ class TwinLibrary:
         return self._listed
 
     def _load(self, twin: Twin) -> None:
+        lower_thread()
         try:
             pack = open_pack(find_pack(twin.name), scope=self.use)
         except PackError as error:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from obs_twin.engine.metrics import Metrics
 from obs_twin.engine.notices import PauseFinder
+from obs_twin.engine.priority import raise_voice
 from obs_twin.engine.twins import Twin, TwinLibrary
 from obs_twin.link.sound import REVEAL, SoundRing
 from obs_twin.voice.device_match import DeviceMatcher
@@ -121,6 +122,7 @@ class VoiceWorker:
     # ---- the stream ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        raise_voice()
         while self._running:
             try:
                 if not self._step():
