@@ -33,7 +33,7 @@ for work in (picture, voice):
     thread.start()
     thread.join()
 assert found["voice"] == found["before"], found
-assert found["picture"] == found["helper"] == (max(10, found["before"][0]), os.SCHED_BATCH), found
+assert found["picture"] == found["helper"] == (max(5, found["before"][0]), os.SCHED_BATCH), found
 """
 
 
