@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from obs_twin.voice.device_match import correct_whole, describe
+    from obs_twin.voice.device_match import colour_in_words, correct_whole, correction_db
     from obs_twin.voice.model import VoiceModelError
     from obs_twin.voice.whole import convert_whole, open_whole
 
@@ -39,7 +39,7 @@ def _run(args: argparse.Namespace) -> int:
             if kind == "neural":  # the other kinds have no speech that they learnt from to be brought nearer to
                 sound, report = correct_whole(sound, rate_hz)
                 if report is not None:
-                    print(describe(report)[1])
+                    print(colour_in_words(correction_db(report)))
             voice = open_whole(kind, files, sound, rate_hz, twin_voice.voice_settings(args))
             converted = convert_whole(voice, sound, twin_voice.show_progress)
             print(f"Ran on: {voice.provider}")

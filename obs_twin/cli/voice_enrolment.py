@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 PYTORCH = "torch==2.13.0"
 DEFAULT_MINUTES = 3.0
 LEAST_MINUTES, MOST_MINUTES = 0.05, 24 * 60.0
-STEPS_PER_SPEECH_S, LEAST_STEPS = 8.0, 300
-"""With more, the recordings are learnt by heart: the voice gets hoarse with what others say."""
 MOST_THREADS = 4
 BAR_CHARS = 30
 SAMPLE_TEXT = (
@@ -181,12 +179,10 @@ def _listen(places: Sequence[Path], tools: Tools, consent_audio: Path | None) ->
 
 def _train(selection: Selection, tools: Tools, workplace: Path, minutes: float, threads: int) -> Enrolled:
     from obs_twin.voice.enrol.enrolment import enrol
-    from obs_twin.voice.enrol.train import Plan
-    from obs_twin.voice.neural_grid import MAKE_RATE_HZ
+    from obs_twin.voice.enrol.train import Plan, steps_for
 
     preparing, learning = _bar("Preparing"), _bar("Learning")
-    speech_s = sum(len(stretch.samples) for stretch in selection.used) / MAKE_RATE_HZ
-    steps = max(LEAST_STEPS, round(STEPS_PER_SPEECH_S * speech_s))
+    steps = steps_for(selection.used_s)
 
     def show(progress: Progress) -> None:
         whole_s = progress.done_s + progress.left_s
@@ -208,7 +204,7 @@ def _train(selection: Selection, tools: Tools, workplace: Path, minutes: float, 
         raise
     print(f"Learnt in {enrolled.seconds / 60:.1f} minutes, {enrolled.steps} steps.")
     if enrolled.steps < steps:
-        say(f"{speech_s:.0f} s of speech are good for {steps} steps; --minutes would give the time for them.")
+        say(f"{selection.used_s:.0f} s of speech are good for {steps} steps; --minutes would give the time for them.")
     return enrolled
 
 
@@ -224,8 +220,9 @@ def _other_people() -> list[F32]:
         pitch, formants, pace = (
             float(np.exp(random.uniform(*np.log(limits)))) for limits in (OTHERS_PITCH, OTHERS_FORMANTS, OTHERS_PACE)
         )
-        said.append(speak(OTHERS_SAY[index % len(OTHERS_SAY)], pitch_ratio=pitch, formant_ratio=formants, speed=pace))
-    return [one.samples for one in said]
+        text = OTHERS_SAY[index % len(OTHERS_SAY)]
+        said.append(speak(text, pitch_ratio=pitch, formant_ratio=formants, speed=pace).samples)
+    return said
 
 
 def _assess(selection: Selection, enrolled: Enrolled, tools: Tools) -> Path:

@@ -11,8 +11,7 @@ import os
 import sys
 import threading
 
-PROCESS_NICE = 5
-THREAD_NICE = 5
+NICE = 5
 """With 10, three times as many frames were late where OBS filled both cores."""
 BELOW_NORMAL_PRIORITY_CLASS = 0x4000
 THREAD_PRIORITY_BELOW_NORMAL, THREAD_PRIORITY_HIGHEST = -1, 2
@@ -28,7 +27,7 @@ def lower_process() -> None:
         if sys.platform == "win32":
             _windows("Process", "SetPriorityClass", BELOW_NORMAL_PRIORITY_CLASS)
         elif sys.platform != "linux":
-            _set_nice(0, PROCESS_NICE)
+            _set_nice(0)
 
 
 def lower_thread() -> None:
@@ -38,7 +37,7 @@ def lower_thread() -> None:
             _windows("Thread", "SetThreadPriority", THREAD_PRIORITY_BELOW_NORMAL)
         elif sys.platform == "linux":
             # A batch thread that wakes up does not push aside one that runs.
-            _set_nice(threading.get_native_id(), THREAD_NICE)
+            _set_nice(threading.get_native_id())
             os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
 
 
@@ -62,6 +61,6 @@ def _windows(whose: str, name: str, priority: int) -> None:
         change(current(), priority)
 
 
-def _set_nice(who: int, nice: int) -> None:
+def _set_nice(who: int) -> None:
     if sys.platform != "win32":
-        os.setpriority(os.PRIO_PROCESS, who, max(nice, os.getpriority(os.PRIO_PROCESS, who)))
+        os.setpriority(os.PRIO_PROCESS, who, max(NICE, os.getpriority(os.PRIO_PROCESS, who)))

@@ -78,9 +78,9 @@ def minimum_phase_taps(gain_db: F64, rate_hz: int) -> F32:
 class StreamingEqualiser:
     """A filter whose gains may change while it runs. Sample k in is sample k out, at once."""
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, gain_db: F64 | None = None) -> None:
         self._rate_hz = rate_hz
-        self.gain_db = np.zeros(len(THIRDS_HZ))
+        self.gain_db = np.zeros(len(THIRDS_HZ)) if gain_db is None else gain_db
         self._taps = minimum_phase_taps(self.gain_db, rate_hz)
         self._old: F32 | None = None
         self._past = np.zeros(len(self._taps) - 1, np.float32)
@@ -108,8 +108,7 @@ class StreamingEqualiser:
         return np.asarray(y, np.float32)
 
     def reset(self) -> None:
-        """Forget the samples before (after a gap), keeping the gains, which hold from now on."""
-        self._old = None
+        """Forget the samples before (after a gap), keeping the gains."""
         self._past = np.zeros_like(self._past)
 
 
@@ -161,7 +160,7 @@ class DeviceMatcher:
         """For the panel: what is measured, and what the filter does about it."""
         if self.report is None:
             return ["Microphone: not enough speech heard yet (three seconds are needed)."]
-        return [f"Microphone: {self.report.figures()}", _colour(self._equaliser.gain_db)]
+        return [f"Microphone: {self.report.figures()}", colour_in_words(self._equaliser.gain_db)]
 
     def advice(self) -> list[str]:
         """For the panel: what no filter can mend, and what would help."""
@@ -170,26 +169,26 @@ class DeviceMatcher:
 
 def correct_whole(sound: F32, rate_hz: int) -> tuple[F32, DeviceReport | None]:
     """A whole recording (N,), measured first and then corrected from its first sample on, and what was measured."""
-    meter, equaliser, block = DeviceMeter(rate_hz), StreamingEqualiser(rate_hz), rate_hz
-    for at in range(0, min(len(sound), int(REMEMBERED_S * rate_hz)), block):
-        meter.push(sound[at : at + block])
+    meter = DeviceMeter(rate_hz)
+    meter.push(sound[: int(REMEMBERED_S * rate_hz)])
     report = meter.report()
     if report is None:
         return sound, None
-    equaliser.set_gains(correction_db(report))
-    equaliser.reset()
-    return np.concatenate([equaliser.push(sound[at : at + block]) for at in range(0, len(sound), block)]), report
+    equaliser = StreamingEqualiser(rate_hz, correction_db(report))
+    # Second by second: a recording may last for hours.
+    return np.concatenate([equaliser.push(sound[at : at + rate_hz]) for at in range(0, len(sound), rate_hz)]), report
 
 
 def describe(report: DeviceReport | None, recorded_to_hz: float = 24_000.0) -> list[str]:
     """A report in words, with what the filter would correct."""
     if report is None:
         return ["Microphone: not enough speech heard yet (three seconds are needed)."]
-    lines = [f"Microphone: {report.figures()}", _colour(correction_db(report))]
+    lines = [f"Microphone: {report.figures()}", colour_in_words(correction_db(report))]
     return lines + (report.words(recorded_to_hz) or ["Nothing else stands in the way of a good voice."])
 
 
-def _colour(gain_db: F64) -> str:
+def colour_in_words(gain_db: F64) -> str:
+    """What a filter with these gains does, for a person."""
     low, high = int(np.argmin(gain_db)), int(np.argmax(gain_db))
     changes = [f"{gain_db[at]:+.0f} dB at {_hz(THIRDS_HZ[at])}" for at in (high, low) if abs(gain_db[at]) >= 1.5]
     return f"Corrected by a filter: {', '.join(changes)}" if changes else "Its colour needs no correction."

@@ -19,7 +19,7 @@ import numpy as np
 
 from obs_twin.voice.activity import SpeechDetector
 from obs_twin.voice.content import ContentEncoder
-from obs_twin.voice.enrol.material import OTHERS_NOISE_DB, duration_s, in_range_of, prepare
+from obs_twin.voice.enrol.material import duration_s, in_range_of, prepare
 from obs_twin.voice.enrol.selection import Selection
 from obs_twin.voice.enrol.speech import Stretch
 from obs_twin.voice.enrol.weights import read_weights, write_decoder
@@ -40,8 +40,8 @@ SPEECH_DBFS = -23.0
 """Level to which recordings are brought; the decoder speaks like that before it is trained."""
 TARGET_S = 120.0
 """Speech from which pitch and spectrum are measured; more would not change them."""
-OTHERS_ALTERED = 2
-"""Altered versions of what other people say."""
+OTHERS_ALTERED, OTHERS_NOISE_DB = 2, (5.0, 30.0)
+"""Altered versions of what other people say, and their noise: others' microphones are worse."""
 MODELS = ("silero_vad", "resemblyzer", ENCODER, "hibari_decoder")
 
 

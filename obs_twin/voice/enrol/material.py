@@ -34,8 +34,7 @@ HEARD_RMS = 0.06
 ALTERED_VERSIONS = 3
 MOST_ALTERED_FRAMES = 40 * 60 * 30  # of all versions together, half an hour: more is variety enough in itself
 VOCAL_TRACT = 1.18  # most that an altered version's mouth is larger or smaller
-NOISE_DB, OTHERS_NOISE_DB = (12.0, 35.0), (5.0, 30.0)
-"""Of altered versions of the recordings, and of what other people say: their microphones are worse."""
+NOISE_DB = (12.0, 35.0)
 TILT = 0.5
 BLOCK_FRAMES, RIGHT_FRAMES = (4, 20), (3, 20)
 """Heard at a time, and beside it what comes after, as in a stream with one delay or another."""

@@ -47,10 +47,12 @@ class Timbre(nn.Module):
 
     def colour(self, parts: tuple[Tensor, ...], added: Tensor) -> tuple[Tensor, ...]:
         """The decoder's five parts with `added`, as from `forward`."""
-        sung, rest = self.shapes @ added[:, 0], self.shapes @ added[:, 1]
-        return tuple(
-            part + sung if index in SUNG else part + rest if index in REST else part for index, part in enumerate(parts)
-        )
+        coloured = list(parts)
+        for which, indices in enumerate((SUNG, REST)):
+            envelope = self.shapes @ added[:, which]
+            for index in indices:
+                coloured[index] = coloured[index] + envelope
+        return tuple(coloured)
 
     @staticmethod
     def raised(added: Tensor) -> Tensor:

@@ -48,6 +48,15 @@ AVERAGED_SHARE = 0.05
 CLIP = 5.0
 
 
+STEPS_PER_SPEECH_S, LEAST_STEPS = 8.0, 300
+
+
+def steps_for(speech_s: float) -> int:
+    """Steps that so many seconds of speech are good for. With more they are learnt by heart: the voice gets hoarse with
+    what others say."""
+    return max(LEAST_STEPS, round(STEPS_PER_SPEECH_S * speech_s))
+
+
 @dataclass(frozen=True)
 class Plan:
     """How to train.
