@@ -19,6 +19,7 @@ from obs_twin.voice.training import texts
 from obs_twin.voice.training.augment import RATE_HZ, Scenery
 from obs_twin.voice.training.course import Plan, Training
 from obs_twin.voice.training.dataset import silence_latent
+from obs_twin.voice.training.export import export, read_back
 from obs_twin.voice.training.network import Adapter
 from obs_twin.voice.training.shards import ShardWriter
 from obs_twin.voice.training.sources import SPEECH
@@ -169,6 +170,32 @@ def test_training_learns_goes_on_and_is_exported(work: Path, shard: Path, tmp_pa
     assert names[:4] == ["latent", "energy", "voiced", "speech"]
     assert [part.shape for part in said[:4]] == [(1, 70, 128), (1, 70, 2), (1, 70, 2), (1, 70)]
     assert len(past) == len(names) - 4
+    (work / "checkpoint.pt").unlink()
+    later = Training(plan, work)
+    later.learn_on(tmp_path)
+    written, read = (training.average.hearing.changes() for training in (longer, later))
+    assert all(np.array_equal(array, read[name]) for name, array in written.items())
+    said, again = (training.evaluate("hibari", limit=1)["latent"] for training in (longer, later))
+    assert again == pytest.approx(said, rel=0.05)
+
+
+def test_what_was_exported_is_read_back_to_learn_on(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    adapter, same = Adapter(), Adapter()
+    with torch.no_grad():
+        for weight in adapter.parameters():  # no two alike: the exporter keeps only one of those
+            weight.add_(0.05 * torch.randn_like(weight))
+    adapter.latent_sd.mul_(1.5)
+    export(adapter, tmp_path / "adapter.onnx", stretched=1.2)
+    read_back(tmp_path / "adapter.onnx", same)
+    assert same.training
+    assert torch.allclose(same.latent_sd, adapter.latent_sd / 1.2, rtol=1e-3)
+    for name, weight in adapter.state_dict().items():
+        if not name.startswith(("phone", "latent_")):
+            assert torch.allclose(same.state_dict()[name], weight, atol=0.02 * float(weight.abs().max()) + 1e-6), name
+    export(Adapter(channels=64, hidden=96), tmp_path / "small.onnx")
+    with pytest.raises(ValueError, match="not an adapter of this kind"):
+        read_back(tmp_path / "small.onnx", same)
 
 
 def test_the_network_looks_no_further_ahead_than_it_says() -> None:

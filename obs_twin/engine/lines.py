@@ -83,6 +83,7 @@ class PreparedLines:
             time.sleep(0.5)
 
     def _say(self, worker: VoiceWorker, number: int) -> None:
+        lower_thread()
         twin = worker.twin()
         if twin is None or twin.pack is None:
             worker.note = f"Line {number} was not said: there is no twin whose consent is in order."

@@ -5,7 +5,7 @@ at any time, it goes on where it was.
 
 First the adapter learns alone, from generated speech that is heard whole. Then it finds in recordings of people where
 each sound is, and both learn from all rows, heard block by block. Every loss, and the figures on sentences and voices
-that were kept out, go to FOLDER/log.jsonl.
+that were kept out, go to FOLDER/log.jsonl. With `--from models` the published files learn on.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--hibari-shards", type=int, default=60, help="of twenty minutes")
     parser.add_argument("--kokoro-shards", type=int, default=12, help="of five minutes")
     parser.add_argument("--recordings", type=Path, help="a folder of recorded speech and its texts")
+    parser.add_argument("--from", dest="begin", type=Path, help="learn on from the two files in this folder")
     parser.add_argument("--whole-steps", type=int, default=4_000)
     parser.add_argument("--steps", type=int, default=7_000)
     parser.add_argument("--rows", type=int, default=4, help="of 6 s, in a step; on whole rows six times as many")
@@ -42,17 +43,19 @@ def main() -> None:
     make_shards(arguments, range(arguments.hibari_shards), with_kokoro=False)
     make_shards(arguments, range(arguments.kokoro_shards), with_kokoro=True)
     plan = Plan(
-        arguments.whole_steps,
+        0 if arguments.begin else arguments.whole_steps,
         arguments.steps,
         arguments.rows,
         whole_rate=1.2e-3,
-        adapter_rate=4e-4,
-        hearing_rate=1e-3,
+        adapter_rate=1.5e-4 if arguments.begin else 4e-4,
+        hearing_rate=4e-4 if arguments.begin else 1e-3,
         seed=arguments.seed,
         bfloat16=not arguments.float32,
         device=arguments.device,
     )
     training = Training(plan, arguments.work, arguments.published)
+    if arguments.begin:
+        training.learn_on(arguments.begin)
     training.run(until=plan.whole_steps)
     if arguments.recordings:
         pupils, hibari = training.average, Hibari(arguments.work / "networks")

@@ -18,13 +18,14 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from obs_twin.voice.training.batches import ROW_FRAMES, SHARES, Corpus, Rows
-from obs_twin.voice.training.export import export
-from obs_twin.voice.training.hearing import Blocks, Hearing, Pupils, write_changes
+from obs_twin.voice.training.export import export, read_back
+from obs_twin.voice.training.hearing import Blocks, Hearing, Pupils, read_changes, write_changes
 from obs_twin.voice.training.network import Adapter, Outputs, Targets, losses
 from obs_twin.voice.training.views import TOKENS_PER_FRAME, at_frames, shown, targets_of_blocks
 from obs_twin.zoo.store import ModelStore
 from obs_twin.zoo.whisper_encoder_onnx import WEIGHTS, encoder_weights
 
+ADAPTER_FILE, HEARING_FILE = "voice_adapter.onnx", "voice_hearing.npz"
 WARMUP_STEPS = 100
 EMA_DECAY = 0.998
 FLOOR = 0.02  # of the learning rate, at the end
@@ -112,6 +113,19 @@ class Training:
         self._checkpoint = work / "checkpoint.pt"
         if self._checkpoint.is_file():
             self._resume()
+
+    def learn_on(self, folder: Path) -> None:
+        """Begin with the two files in `folder`, unless this run has begun already.
+
+        Raises:
+            ValueError: they are of other networks.
+            OSError: they cannot be read.
+        """
+        if self._step:
+            return
+        for pupils in (self._pupils, self.average):
+            read_back(folder / ADAPTER_FILE, pupils.adapter)
+            read_changes(pupils.hearing, folder / HEARING_FILE)
 
     def run(self, until: int | None = None) -> None:
         """Train to the plan's last step, or until this one."""
@@ -234,8 +248,9 @@ class Training:
     def write(self, folder: Path) -> dict[str, float]:
         """Write both files to `folder`; returns the factor of sharpening, and how alike the adapter is in ONNX."""
         sharp, factor = self.sharpened()
-        likeness = export(sharp, folder / "voice_adapter.onnx")
-        write_changes(self.average.hearing, folder / "voice_hearing.npz")
+        folder.mkdir(parents=True, exist_ok=True)
+        likeness = export(sharp, folder / ADAPTER_FILE, factor)
+        write_changes(self.average.hearing, folder / HEARING_FILE)
         return {"sharpened": round(factor, 4), "alike in ONNX": round(likeness, 4)}
 
     def _report(self, means: dict[str, float]) -> None:

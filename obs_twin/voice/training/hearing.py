@@ -188,3 +188,23 @@ def write_changes(hearing: Hearing, path: Path) -> None:
     part = path.with_suffix(".part.npz")
     np.savez(part, allow_pickle=False, **hearing.changes())
     part.replace(path)
+
+
+def read_changes(hearing: Hearing, path: Path) -> None:
+    """Give `hearing` what was learnt before.
+
+    Raises:
+        ValueError: the file is of another encoder.
+        OSError: the file cannot be read.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        found = {_state_name(name): torch.from_numpy(file[name].astype(np.float32)) for name in file.files}
+    try:
+        hearing.load_state_dict(found)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not change this encoder: {error}") from error
+
+
+def _state_name(name: str) -> str:
+    layer, _, part = name.rpartition("/")
+    return f"linear.{layer.replace('/', '-')}.{part}"
