@@ -172,7 +172,12 @@ def test_training_learns_goes_on_and_is_exported(work: Path, shard: Path, tmp_pa
     assert len(past) == len(names) - 4
     (work / "checkpoint.pt").unlink()
     later = Training(plan, work)
-    later.learn_on(tmp_path)
+    before = later.evaluate("hibari", limit=1)["phone"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("obs_twin.voice.training.course.PHONES_STEPS", 5)
+        later.learn_on(tmp_path)
+    # The phones' layer is not in the files, and is learnt again.
+    assert later.evaluate("hibari", limit=1)["phone"] < before - 0.05
     written, read = (training.average.hearing.changes() for training in (longer, later))
     assert all(np.array_equal(array, read[name]) for name, array in written.items())
     said, again = (training.evaluate("hibari", limit=1)["latent"] for training in (longer, later))

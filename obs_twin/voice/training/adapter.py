@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,16 +44,18 @@ def main() -> None:
     make_shards(arguments, range(arguments.hibari_shards), with_kokoro=False)
     make_shards(arguments, range(arguments.kokoro_shards), with_kokoro=True)
     plan = Plan(
-        0 if arguments.begin else arguments.whole_steps,
+        arguments.whole_steps,
         arguments.steps,
         arguments.rows,
         whole_rate=1.2e-3,
-        adapter_rate=1.5e-4 if arguments.begin else 4e-4,
-        hearing_rate=4e-4 if arguments.begin else 1e-3,
+        adapter_rate=4e-4,
+        hearing_rate=1e-3,
         seed=arguments.seed,
         bfloat16=not arguments.float32,
         device=arguments.device,
     )
+    if arguments.begin:  # more gently, and heard as a stream from the first step on
+        plan = replace(plan, whole_steps=0, adapter_rate=1.5e-4, hearing_rate=4e-4)
     training = Training(plan, arguments.work, arguments.published)
     if arguments.begin:
         training.learn_on(arguments.begin)

@@ -41,6 +41,8 @@ STREAMS = tuple(Blocks(*frames) for frames in ((4, 9), (4, 3), (4, 6), (8, 12), 
 STREAMS_SHARE = (0.5, 0.08, 0.1, 0.1, 0.08, 0.08, 0.06)
 """How the rows are heard. See `obs_twin.voice.plan`."""
 LIVE = STREAMS[0]
+PHONES_STEPS, PHONES_RATE = 150, 0.01
+"""For the phones' layer alone, when published files learn on."""
 LIKE_WHOLE = 0.4
 """What it counts that the stream is heard like the whole row."""
 
@@ -123,9 +125,28 @@ class Training:
         """
         if self._step:
             return
-        for pupils in (self._pupils, self.average):
-            read_back(folder / ADAPTER_FILE, pupils.adapter)
-            read_changes(pupils.hearing, folder / HEARING_FILE)
+        read_back(folder / ADAPTER_FILE, self._pupils.adapter)
+        read_changes(self._pupils.hearing, folder / HEARING_FILE)
+        self._learn_phones()
+        self.average.load_state_dict(self._pupils.state_dict())
+
+    def _learn_phones(self) -> None:
+        """Teach the phones' layer alone, which is not in the files: by it the sounds in recordings are found."""
+        layer = self._pupils.adapter.phone
+        optimizer = torch.optim.Adam(layer.parameters(), lr=PHONES_RATE)
+        for step in range(PHONES_STEPS):
+            optimizer.param_groups[0]["lr"] = PHONES_RATE * (1 - step / PHONES_STEPS)
+            rows = self._corpus.batch(self.plan.rows, LIVE)
+            count = rows.mel.shape[1]
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self.plan.bfloat16):
+                with torch.no_grad():
+                    features = self._pupils.hearing(rows.mel.to(self._device), rows.places.to(self._device), LIVE)
+                parts = self._losses(self._pupils, features, targets_of_blocks(rows.targets, count, LIVE), LIVE)
+            weights = list(layer.parameters())
+            for weight, gradient in zip(weights, torch.autograd.grad(parts["phone"], weights), strict=True):
+                weight.grad = gradient
+            optimizer.step()
+        optimizer.zero_grad()
 
     def run(self, until: int | None = None) -> None:
         """Train to the plan's last step, or until this one."""
