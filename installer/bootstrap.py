@@ -74,12 +74,6 @@ def set_up(root: Path = ROOT, *, training: bool = False) -> Environment:
             step.outcome = "already there"
         else:
             environment.install_packages(step)
-    if training:
-        with progress.step("PyTorch, for training") as step:
-            if environment.training_current():
-                step.outcome = "already there"
-            else:
-                environment.install_training(step)
     with progress.step("Models") as step:
         environment.fetch_models(step)
     with progress.step("The built-in twin") as step:
@@ -89,6 +83,13 @@ def set_up(root: Path = ROOT, *, training: bool = False) -> Environment:
             step.outcome = "already there"
         else:
             environment.warm_kernels(step)
+    # Last, so that the tests' machine shows that all before it works without what training brings along.
+    if training:
+        with progress.step("PyTorch, for training") as step:
+            if environment.training_current():
+                step.outcome = "already there"
+            else:
+                environment.install_training(step)
     return environment
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("scipy")
 
 import onnxruntime as ort
 import soxr
