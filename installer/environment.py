@@ -242,7 +242,10 @@ def _silent(line: str, step: Step) -> None:
 
 
 def _show_progress(line: str, step: Step) -> None:
-    """Lines of our own steps: `0.42 what` or just `what`."""
+    """Lines of our own steps: `0.42 what` or just `what`. A library's own messages tell a user nothing."""
+    if line.startswith(("INFO:", "WARNING:")):
+        step.show()
+        return
     progress = re.match(r"(?:(\d\.\d\d) )?(.+)", line)
     if progress:
         step.show(progress[2], float(progress[1]) if progress[1] else None)

@@ -106,5 +106,5 @@ def ask(request: dict[str, Any]) -> Answer:
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise EngineNotRunningError(
             "No OBS Twin engine is running. Start OBS with the OBS Twin script and put a Twin filter on a source "
-            f"(looked for it through {_door()}: {error})."
+            f"(a running engine would be named in {_door()})."
         ) from error
