@@ -12,7 +12,7 @@ the adapter itself, as soon as it has learnt enough to find a known sentence in 
 
     python -m obs_twin.voice.training.adapter --out models --work FOLDER --recordings SPEECH
 
-Needs the extra `training` (PyTorch, SciPy, onnx). What the trained network takes and gives (the contract that
+Needs the extra `training` (PyTorch). What the trained network takes and gives (the contract that
 the converter relies on), for `F` frames of 25 ms, a block of a stream and what is heard after it:
 
 ========== =============== ==========================================================================
